@@ -1,0 +1,37 @@
+// Package ns lists every XML namespace that rollcall speaks, each with the document that defines it and the version
+// that was implemented. It is the answer to "which protocols does this server know?": a namespace that is not here
+// is not spoken.
+package ns
+
+// Streams and their negotiation.
+const (
+	Client  = "jabber:client"                        // RFC 6120 section 4.8.2
+	Server  = "jabber:server"                        // RFC 6120 section 4.8.2; only ever refused
+	Stream  = "http://etherx.jabber.org/streams"     // RFC 6120 section 4.8.1
+	Streams = "urn:ietf:params:xml:ns:xmpp-streams"  // RFC 6120 section 4.9: stream errors
+	Stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"  // RFC 6120 section 8.3: stanza errors
+	TLS     = "urn:ietf:params:xml:ns:xmpp-tls"      // RFC 6120 section 5
+	SASL    = "urn:ietf:params:xml:ns:xmpp-sasl"     // RFC 6120 section 6
+	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v0.4: channel-binding types
+	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
+	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121
+	Framing = "urn:ietf:params:xml:ns:xmpp-framing"  // RFC 7395: WebSocket
+	XML     = "http://www.w3.org/XML/1998/namespace" // Namespaces in XML 1.0: the prefix xml
+	XMLNS   = "http://www.w3.org/2000/xmlns/"        // Namespaces in XML 1.0: the prefix xmlns
+)
+
+// Instant messaging, presence and rosters.
+const (
+	Roster    = "jabber:iq:roster"            // RFC 6121 section 2
+	RosterVer = "urn:xmpp:features:rosterver" // RFC 6121 section 2.6
+)
+
+// Extensions.
+const (
+	DiscoInfo  = "http://jabber.org/protocol/disco#info"  // XEP-0030 v2.5
+	DiscoItems = "http://jabber.org/protocol/disco#items" // XEP-0030 v2.5
+	Ping       = "urn:xmpp:ping"                          // XEP-0199 v2.0
+	Version    = "jabber:iq:version"                      // XEP-0092 v1.1
+	Time       = "urn:xmpp:time"                          // XEP-0202 v2.0
+	Delay      = "urn:xmpp:delay"                         // XEP-0203 v2.0
+)
