@@ -1,0 +1,148 @@
+package host
+
+import (
+	"context"
+
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+)
+
+// deliver brings a stanza to an address at this host (RFC 6121 section 8).
+func (h *Host) deliver(ctx context.Context, p *Passage) {
+	if p.To.Local() != "" {
+		h.deliverAccount(ctx, p)
+		return
+	}
+	// RFC 6121 section 8.4 leaves messages and presence to the server itself to the implementation: there is
+	// nobody who would read them.
+	switch {
+	case p.IsRequest() && p.To.IsHost():
+		h.serve(ctx, p, ToHost)
+	case p.IsRequest() || p.Kind == stanza.Message:
+		h.replyError(p, stanza.NewError(stanza.ServiceUnavailable, ""))
+	}
+}
+
+// deliverAccount brings a stanza to an account (section 8.5).
+func (h *Host) deliverAccount(ctx context.Context, p *Passage) {
+	done, err := h.walk(ctx, Received, p)
+	if err != nil {
+		h.replyError(p, err)
+		return
+	}
+	if done {
+		return
+	}
+	sessions := h.online.of(p.To.Local())
+	if p.To.IsFull() {
+		if s := find(sessions, p.To); s != nil { // section 8.5.3.1
+			if !s.Send(p.Wire()) {
+				h.unclaimed(ctx, p)
+			}
+			return
+		}
+		h.noSuchResource(ctx, p, sessions)
+		return
+	}
+	switch p.Kind {
+	case stanza.Message:
+		h.messageToBare(ctx, p, sessions)
+	case stanza.Presence:
+		h.presenceToBare(p, sessions)
+	case stanza.IQ:
+		h.iqToBare(ctx, p)
+	}
+}
+
+// noSuchResource treats a stanza for a resource that is not connected (section 8.5.3.2): a chat message goes to the
+// account, other messages are answered with an error where one is allowed, presence is dropped.
+func (h *Host) noSuchResource(ctx context.Context, p *Passage, sessions []*session.Session) {
+	switch {
+	case p.Kind == stanza.Message && p.Type == stanza.TypeChat:
+		h.messageToBare(ctx, p, sessions)
+	case p.Kind == stanza.Message && p.Type == stanza.TypeHeadline, p.Kind == stanza.Presence:
+	default:
+		h.replyError(p, stanza.NewError(stanza.ServiceUnavailable, ""))
+	}
+}
+
+// messageToBare treats a message for an account (section 8.5.2.1.1, table 1).
+func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*session.Session) {
+	taken := false
+	switch p.Type {
+	case stanza.TypeError:
+		return
+	case stanza.TypeGroupchat:
+		h.replyError(p, stanza.NewError(stanza.ServiceUnavailable, "there is no room at this address"))
+		return
+	case stanza.TypeHeadline: // to all with a priority that is not negative
+		for _, s := range sessions {
+			if prio, ok := s.Available(); ok && prio >= 0 {
+				s.Send(p.Wire())
+			}
+		}
+		return
+	default: // to the most available ones
+		best := topPriority(sessions)
+		for _, s := range sessions {
+			if prio, ok := s.Available(); ok && best >= 0 && prio == best && s.Send(p.Wire()) {
+				taken = true
+			}
+		}
+	}
+	if !taken {
+		h.unclaimed(ctx, p)
+	}
+}
+
+// topPriority gives the highest priority among the available sessions, -1 when none is zero or more.
+func topPriority(sessions []*session.Session) int {
+	best := -1
+	for _, s := range sessions {
+		if prio, ok := s.Available(); ok && prio > best {
+			best = prio
+		}
+	}
+	return best
+}
+
+// unclaimed treats a stanza that no session took.
+func (h *Host) unclaimed(ctx context.Context, p *Passage) {
+	if p.Kind == stanza.Presence {
+		return
+	}
+	if p.Kind == stanza.Message {
+		done, err := h.walk(ctx, Unclaimed, p)
+		if err != nil {
+			h.replyError(p, err)
+		}
+		if done || err != nil {
+			return
+		}
+	}
+	h.replyError(p, stanza.NewError(stanza.ServiceUnavailable, ""))
+}
+
+// presenceToBare treats a presence for an account (section 8.5.2.1.2): every available session gets it. Probes and
+// subscriptions have been dealt with at earlier stages.
+func (h *Host) presenceToBare(p *Passage, sessions []*session.Session) {
+	if p.Type != "" && p.Type != stanza.TypeUnavailable {
+		return
+	}
+	for _, s := range sessions {
+		if _, ok := s.Available(); ok {
+			s.Send(p.Wire())
+		}
+	}
+}
+
+// iqToBare answers a request on behalf of an account (section 8.5.2.1.3); results and errors are not expected there.
+func (h *Host) iqToBare(ctx context.Context, p *Passage) {
+	switch {
+	case !p.IsRequest():
+	case p.From.Bare() == p.To:
+		h.serve(ctx, p, ToSelf)
+	default:
+		h.serve(ctx, p, ToAccount)
+	}
+}

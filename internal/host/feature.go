@@ -1,0 +1,75 @@
+package host
+
+import (
+	"context"
+
+	"rollcall/internal/session"
+	"rollcall/internal/xmlstream"
+)
+
+// Feature is what a room under feature/ adds to a virtual host. Every field but the name is optional.
+type Feature struct {
+	Name   string                  // in config, logs and metrics
+	Disco  Disco                   // what it advertises, for host and account
+	IQ     map[IQKey]IQHandler     // a duplicate panics when the host is made
+	Stages map[Stage]StanzaHandler // where it stands in the path of a stanza
+
+	// Opened is called when a session was bound, by the goroutine that binds it; Closed when it has ended.
+	Opened, Closed func(ctx context.Context, s *session.Session)
+
+	// Run does background work until ctx is done.
+	Run func(ctx context.Context) error
+}
+
+// Disco is what a feature adds to the answers of service discovery (XEP-0030).
+type Disco struct {
+	Host, Account []string // namespaces of features
+}
+
+// Target says on whose behalf the server answers an iq.
+type Target uint8
+
+// The targets.
+const (
+	ToHost    Target = iota // the virtual host: 'to' is its domain
+	ToAccount               // an account, asked by anybody: 'to' is its bare JID
+	ToSelf                  // the sender's own account: 'to' is absent or its bare JID; goes before ToAccount
+)
+
+// IQKey names a request: what it is about and its payload.
+type IQKey struct {
+	Target       Target
+	Type         string // stanza.TypeGet or stanza.TypeSet
+	Space, Local string // of the payload
+}
+
+// IQHandler answers a request: with a payload (nil for an empty result), or with an error, which is sent as it is
+// when it is a *stanza.Error and as internal-server-error, logged, when it is any other. A handler that has to wait
+// calls IQ.Defer and returns Deferred.
+type IQHandler func(ctx context.Context, iq *IQ) (*xmlstream.Element, error)
+
+// StanzaHandler takes part in the path of a stanza. done means that it has dealt with the stanza, which goes no
+// further; an error is sent to the stanza's sender, like an IQHandler's.
+type StanzaHandler func(ctx context.Context, p *Passage) (done bool, err error)
+
+// index is the features' handlers, looked up for each stanza.
+type index struct {
+	iq     map[IQKey]IQHandler
+	stages [stages][]StanzaHandler
+}
+
+func newIndex(features []Feature) index {
+	x := index{iq: make(map[IQKey]IQHandler)}
+	for _, f := range features {
+		for key, h := range f.IQ {
+			if _, twice := x.iq[key]; twice {
+				panic("host: two features handle " + key.Type + " of {" + key.Space + "}" + key.Local)
+			}
+			x.iq[key] = h
+		}
+		for stage, h := range f.Stages {
+			x.stages[stage] = append(x.stages[stage], h)
+		}
+	}
+	return x
+}

@@ -1,0 +1,238 @@
+// Package host is the virtual host: who is online, the path of a stanza (RFC 6120 section 10, RFC 6121 section 8), and
+// the place where features join it.
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"rollcall/internal/jid"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// Options says what a host is made of.
+type Options struct {
+	Name            string // the domain, canonical
+	Features        []Feature
+	SessionsPerUser int
+	OutboxBytes     int
+	Log             *slog.Logger
+}
+
+// Host is a virtual host. Its methods may be called by any goroutine.
+type Host struct {
+	jid      jid.JID
+	opts     Options
+	index    index
+	registry *Registry
+	online   online
+	log      *slog.Logger
+
+	ctx    context.Context // of every session
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // sessions' goroutines and features' Run
+
+	mu      sync.Mutex
+	stopped bool // no session is bound any more
+}
+
+// New makes a host and adds it to the registry. ctx ends the features' background work and the sessions' contexts;
+// to end the sessions in good order call Stop first.
+func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
+	j, err := jid.New("", o.Name, "")
+	if err != nil {
+		return nil, fmt.Errorf("host %q: %w", o.Name, err)
+	}
+	h := &Host{jid: j, opts: o, index: newIndex(o.Features), registry: r, log: o.Log.With("host", o.Name)}
+	h.ctx, h.cancel = context.WithCancel(ctx)
+	if err := r.add(h); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Name gives the host's domain.
+func (h *Host) Name() string { return h.jid.String() }
+
+// JID gives the host's address.
+func (h *Host) JID() jid.JID { return h.jid }
+
+// Registry gives all hosts of the server.
+func (h *Host) Registry() *Registry { return h.registry }
+
+// Features gives the features that the host was made with, in their order.
+func (h *Host) Features() []Feature { return h.opts.Features }
+
+// Start begins the features' background work.
+func (h *Host) Start() {
+	for _, f := range h.opts.Features {
+		if f.Run == nil {
+			continue
+		}
+		h.wg.Go(func() {
+			if err := f.Run(h.ctx); err != nil && h.ctx.Err() == nil {
+				h.log.Error("feature stopped", "feature", f.Name, "error", err)
+			}
+		})
+	}
+}
+
+// Stop ends every session with reason, waits until they are gone, then ends the background work. When ctx is done
+// first, what is left is cut.
+func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
+	h.mu.Lock()
+	h.stopped = true
+	h.mu.Unlock()
+	all := h.online.all()
+	for _, s := range all {
+		s.Close(reason)
+	}
+	for _, s := range all {
+		select {
+		case <-s.Ended():
+		case <-ctx.Done():
+		}
+	}
+	h.cancel()
+	h.wg.Wait()
+}
+
+// Bind makes a session of an authenticated stream (RFC 6120 section 7). An empty resource has one generated; a
+// resource in use is taken over and its old session ends with conflict (section 7.7.2.2): the usual case is a client
+// whose old connection is dead without our knowing. The error is a *stanza.Error.
+func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn) (*session.Session, error) {
+	if resource == "" {
+		resource = generateResource()
+	}
+	full, err := jid.New(local, h.Name(), resource)
+	if err != nil {
+		return nil, stanza.NewError(stanza.BadRequest, "the resource is not valid: "+err.Error())
+	}
+	info := c.Info()
+	s := session.New(h.ctx, &h.wg, full, c, session.Options{
+		OutboxBytes: h.opts.OutboxBytes,
+		Log:         h.log.With("jid", full.String(), "transport", info.Transport, "remote", info.RemoteAddr),
+		Closed:      h.closed,
+	})
+	for {
+		old, err := h.admit(s)
+		if err != nil {
+			return nil, err
+		}
+		if old == nil {
+			break
+		}
+		old.Close(&stanza.StreamError{Condition: stanza.StreamConflict, Text: "replaced by a new connection"})
+		select { // others must see the old one go before the new one comes
+		case <-old.Ended():
+		case <-ctx.Done():
+			return nil, stanza.NewError(stanza.ResourceConstraint, "the old session of this resource has not ended yet")
+		}
+	}
+	defer s.Opened()
+	s.Log().Info("session opened", "secure", info.Secure)
+	for _, f := range h.opts.Features {
+		if f.Opened != nil {
+			f.Opened(s.Context(), s)
+		}
+	}
+	return s, nil
+}
+
+// admit adds a session to those online, or gives the one that has its resource.
+func (h *Host) admit(s *session.Session) (old *session.Session, err error) {
+	h.mu.Lock() // so that Stop sees every session that was admitted
+	defer h.mu.Unlock()
+	if h.stopped {
+		return nil, stanza.NewError(stanza.ServiceUnavailable, "the server is shutting down")
+	}
+	old, full := h.online.add(s, h.opts.SessionsPerUser)
+	if full {
+		return nil, stanza.NewError(stanza.ResourceConstraint,
+			fmt.Sprintf("this account has %d sessions already", h.opts.SessionsPerUser))
+	}
+	return old, nil
+}
+
+// closed is a session's way out, whatever ended it.
+func (h *Host) closed(s *session.Session, reason error) {
+	for _, f := range h.opts.Features {
+		if f.Closed != nil {
+			f.Closed(h.ctx, s)
+		}
+	}
+	h.online.remove(s)
+	s.Log().Info("session closed", "reason", reason)
+}
+
+// generateResource makes a resource that cannot be guessed (RFC 6120 section 7.6).
+func generateResource() string {
+	var b [15]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// Receive takes a stanza from a session. It is called by the connection's reader, in order, and does not wait for
+// anybody. What is wrong with the stanza is answered here; an element that is no stanza ends the session.
+func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
+	defer h.recovered(s)
+	// RFC 6120 section 8.1.2.1: the server sets 'from', whatever the client put there.
+	el.SetAttr("from", s.JID().String())
+	st, err := stanza.Parse(el)
+	var serr *stanza.StreamError
+	if errors.As(err, &serr) {
+		s.Close(serr)
+		return
+	}
+	st.From = s.JID()
+	p := &Passage{Stanza: st, Host: h, Session: s}
+	if err != nil {
+		h.replyError(p, err)
+		return
+	}
+	if !st.To.IsZero() {
+		el.SetAttr("to", st.To.String()) // canonical, as it was understood
+	}
+	ctx := s.Context()
+	done, err := h.walk(ctx, Sent, p)
+	if err != nil {
+		h.replyError(p, err)
+		return
+	}
+	if !done {
+		h.route(ctx, p)
+	}
+}
+
+// recovered keeps a fault in the handling of one stanza from ending the server: it ends that session.
+func (h *Host) recovered(s *session.Session) {
+	if r := recover(); r != nil {
+		s.Log().Error("panic while handling a stanza", "panic", r, "stack", string(debug.Stack()))
+		s.Close(&stanza.StreamError{Condition: stanza.StreamInternalError})
+	}
+}
+
+// route sends a stanza of a local session on its way.
+func (h *Host) route(ctx context.Context, p *Passage) {
+	switch {
+	case !p.To.IsZero():
+		h.registry.Deliver(ctx, p)
+	case p.Kind == stanza.Message: // RFC 6120 section 10.3.1: as if it were addressed to the own bare JID
+		p.To = p.From.Bare()
+		p.SetAttr("to", p.To.String())
+		h.registry.Deliver(ctx, p)
+	case p.IsRequest(): // section 10.3.3
+		h.serve(ctx, p, ToSelf)
+	}
+	// A result or error without 'to' answers a request of ours; features that ask clients expect none so far. A
+	// presence without 'to' has been dealt with at the stage Sent.
+}

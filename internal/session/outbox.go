@@ -1,0 +1,119 @@
+package session
+
+import (
+	"sync"
+
+	"rollcall/internal/stanza"
+)
+
+// outbox holds the stanzas that wait to be written. Sends only append to it; a goroutine writes while there is
+// something to write and takes all that has piled up at once. It is bounded in bytes, those being written included.
+type outbox struct {
+	mu      sync.Mutex
+	queue   []stanza.Wire
+	bytes   int  // in queue and in the batch being written
+	writing bool // a writer goroutine exists
+	closed  error
+}
+
+// wireOverhead is what a queued stanza costs beside its bytes, so that a queue of tiny ones is bounded as well.
+const wireOverhead = 64
+
+// batches keeps emptied queues: an idle session then holds none.
+var batches = sync.Pool{New: func() any { b := make([]stanza.Wire, 0, 16); return &b }}
+
+// Send queues a stanza and never blocks. It tells whether the session took it; a session that has ended or whose
+// client does not read takes nothing, and the stanza is the caller's to place elsewhere.
+func (s *Session) Send(w stanza.Wire) bool {
+	o := &s.out
+	size := w.Len() + wireOverhead
+	o.mu.Lock()
+	if o.closed != nil {
+		o.mu.Unlock()
+		return false
+	}
+	if o.bytes+size > s.opts.OutboxBytes {
+		o.mu.Unlock()
+		s.Close(ErrOverflow)
+		return false
+	}
+	if o.queue == nil {
+		o.queue = *batches.Get().(*[]stanza.Wire)
+	}
+	o.queue = append(o.queue, w)
+	o.bytes += size
+	start := !o.writing
+	o.writing = true
+	o.mu.Unlock()
+	if start {
+		s.owner.Go(s.write)
+	}
+	return true
+}
+
+// close refuses what comes from now on. first tells whether this call did it, idle that no writer runs and the
+// caller must start one to end the stream.
+func (o *outbox) close(reason error) (first, idle bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed != nil {
+		return false, false
+	}
+	o.closed = reason
+	idle = !o.writing
+	o.writing = true
+	return true, idle
+}
+
+// take gives the next batch, or nil when there is none; then, with a reason, the outbox is closed and the writer has
+// to end the stream, and without one the writer is to stop.
+func (o *outbox) take(done []stanza.Wire, doneBytes int) (batch []stanza.Wire, size int, reason error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bytes -= doneBytes
+	if len(o.queue) == 0 {
+		recycle(o.queue)
+		o.queue = nil
+		o.writing = o.closed != nil
+		return nil, 0, o.closed
+	}
+	batch, size = o.queue, o.bytes
+	o.queue = nil
+	if done != nil {
+		o.queue = done[:0]
+	}
+	return batch, size, nil
+}
+
+// write is the writer goroutine: it ends when the outbox is empty.
+func (s *Session) write() {
+	var done []stanza.Wire
+	doneBytes := 0
+	failed := false
+	for {
+		batch, size, reason := s.out.take(done, doneBytes)
+		if batch == nil {
+			recycle(done)
+			if reason != nil {
+				s.endStream(reason)
+			}
+			return
+		}
+		if !failed {
+			if err := s.conn.Send(batch); err != nil {
+				failed = true
+				s.Close(err)
+			}
+		}
+		clear(batch) // lets go of the stanzas' bytes
+		done, doneBytes = batch, size
+	}
+}
+
+// recycle gives an emptied batch back, unless a burst made it large.
+func recycle(b []stanza.Wire) {
+	if b != nil && cap(b) <= 256 {
+		b = b[:0]
+		batches.Put(&b)
+	}
+}

@@ -1,0 +1,140 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/jid"
+	"rollcall/internal/stanza"
+)
+
+// The reasons a session ends with, beside a *stanza.StreamError and the errors of the transport.
+var (
+	// ErrClosed: the client closed its stream.
+	ErrClosed = errors.New("closed by the client")
+	// ErrOverflow: the client does not read what is sent to it.
+	ErrOverflow = errors.New("outbox overflow: the client does not read")
+)
+
+// Options says how a session behaves.
+type Options struct {
+	OutboxBytes int // the most bytes that may wait to be written
+	Log         *slog.Logger
+	// Closed is called once when the session ends, by a goroutine of its own, after the last stanza was accepted
+	// and before the stream is closed. The session's context is done by then.
+	Closed func(s *Session, reason error)
+}
+
+// Session is a bound client. Its methods may be called by any goroutine.
+type Session struct {
+	jid     jid.JID
+	conn    Conn
+	opts    Options
+	started time.Time
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	owner   *sync.WaitGroup // counts our goroutines for whoever stops the server
+	opened  chan struct{}   // closed when the features know the session
+	ended   chan struct{}   // closed when the stream is closed and everything is released
+
+	// availability is the presence priority plus availableBias while the session is available, 0 otherwise. It is
+	// one word so that routing a message takes no lock.
+	availability atomic.Int32
+
+	out outbox
+}
+
+const availableBias = 1 << 16
+
+// New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
+func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
+	s := &Session{jid: j, conn: c, opts: o, started: time.Now(), owner: wg,
+		opened: make(chan struct{}), ended: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	return s
+}
+
+// JID gives the session's full JID.
+func (s *Session) JID() jid.JID { return s.jid }
+
+// Info describes the connection.
+func (s *Session) Info() ConnInfo { return s.conn.Info() }
+
+// Started gives the time when the session was bound.
+func (s *Session) Started() time.Time { return s.started }
+
+// Log is the session's logger.
+func (s *Session) Log() *slog.Logger { return s.opts.Log }
+
+// Context is done when the session ends; context.Cause gives the reason.
+func (s *Session) Context() context.Context { return s.ctx }
+
+// Opened says that the features have been told of the session. It must be called once: a session that ends before
+// waits for it, so that no feature sees a session end that it has not seen begin.
+func (s *Session) Opened() { close(s.opened) }
+
+// Ended is closed when the session has ended and the features were told.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
+
+// Available gives the presence priority of an available session (RFC 6121 section 4.7.2.3).
+func (s *Session) Available() (priority int, ok bool) {
+	a := s.availability.Load()
+	if a == 0 {
+		return 0, false
+	}
+	return int(a) - availableBias, true
+}
+
+// SetAvailable marks the session as available with a priority from -128 to 127, and tells whether it was not before.
+func (s *Session) SetAvailable(priority int) (initial bool) {
+	return s.availability.Swap(int32(priority)+availableBias) == 0
+}
+
+// SetUnavailable marks the session as unavailable and tells whether it was available before.
+func (s *Session) SetUnavailable() (was bool) { return s.availability.Swap(0) != 0 }
+
+// Close ends the session: nothing more is accepted, what waits is written (unless the client does not read), a
+// *stanza.StreamError is told to the client, and the connection is closed. Only the first reason counts. It returns
+// at once; Ended tells when all is done.
+func (s *Session) Close(reason error) {
+	if reason == nil {
+		reason = ErrClosed
+	}
+	first, idle := s.out.close(reason)
+	if !first {
+		return
+	}
+	s.cancel(reason)
+	if errors.Is(reason, ErrOverflow) {
+		s.conn.Abort()
+	}
+	s.owner.Go(s.teardown)
+	if idle {
+		s.owner.Go(s.write)
+	}
+}
+
+// teardown is the one place where a session ends. It cannot fail: features first, so that no stanza is sent to a
+// session that is gone, then the outbox's writer ends the stream.
+func (s *Session) teardown() {
+	<-s.opened
+	s.SetUnavailable()
+	if s.opts.Closed != nil {
+		s.opts.Closed(s, context.Cause(s.ctx))
+	}
+	close(s.ended)
+}
+
+// endStream says good-bye on the connection; called by the writer once the outbox is closed and empty.
+func (s *Session) endStream(reason error) {
+	var serr *stanza.StreamError
+	if errors.As(reason, &serr) || errors.Is(reason, ErrClosed) {
+		s.conn.End(serr)
+		return
+	}
+	s.conn.Abort()
+}

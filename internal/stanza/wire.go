@@ -1,0 +1,66 @@
+package stanza
+
+import (
+	"rollcall/internal/ns"
+	"rollcall/internal/xmlstream"
+)
+
+// Wire is a serialized stanza as it stands in a stream whose default namespace is jabber:client. Its bytes are made
+// once and shared by all its recipients; where only the address differs (a presence broadcast), the address is
+// spliced in behind the element's name when the bytes are written. A Wire is immutable.
+type Wire struct {
+	xml  []byte
+	name int    // length of "<message", where attributes begin
+	to   string // escaped; spliced in when not empty
+}
+
+// NewWire serializes a stanza.
+func NewWire(el *xmlstream.Element) Wire {
+	return Wire{xml: el.AppendXML(make([]byte, 0, 256), ns.Client), name: 1 + len(el.Local)}
+}
+
+// To gives the same stanza addressed to somebody. The stanza must have been serialized without a 'to'.
+func (w Wire) To(address string) Wire {
+	w.to = string(xmlstream.AppendEscaped(nil, address))
+	return w
+}
+
+const (
+	toOpen   = ` to='`
+	xmlnsDef = ` xmlns='` + ns.Client + `'`
+)
+
+// Len gives the number of bytes that AppendTo appends.
+func (w Wire) Len() int {
+	if w.to == "" {
+		return len(w.xml)
+	}
+	return len(w.xml) + len(toOpen) + len(w.to) + 1
+}
+
+// AppendTo appends the stanza as it goes into a stream that declares jabber:client as its default namespace.
+func (w Wire) AppendTo(dst []byte) []byte {
+	if w.to == "" {
+		return append(dst, w.xml...)
+	}
+	return append(w.appendTo(append(dst, w.xml[:w.name]...)), w.xml[w.name:]...)
+}
+
+// AppendFramed appends the stanza as it stands alone, its namespace declared: a WebSocket message (RFC 7395
+// section 3.3) or a child of a BOSH body (XEP-0124).
+func (w Wire) AppendFramed(dst []byte) []byte {
+	dst = append(append(dst, w.xml[:w.name]...), xmlnsDef...)
+	return append(w.appendTo(dst), w.xml[w.name:]...)
+}
+
+func (w Wire) appendTo(dst []byte) []byte {
+	if w.to != "" {
+		dst = append(dst, toOpen...)
+		dst = append(dst, w.to...)
+		dst = append(dst, '\'')
+	}
+	return dst
+}
+
+// String gives the stanza as it goes into a stream, for logs and tests.
+func (w Wire) String() string { return string(w.AppendTo(nil)) }
