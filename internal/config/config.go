@@ -1,0 +1,159 @@
+// Package config reads rollcall's configuration: one TOML file (TOML 1.0), strict, into values that are ready to use.
+//
+// keys.go is the list of all keys, with the default and a line of explanation for each; docs/config.md and
+// rollcall.example.toml are written from it. Whatever is wrong with a file is reported at once, each
+// problem with file, line, column, key and what is allowed.
+package config
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// A Config is a whole configuration. Treat it as immutable once it is handed to a server.
+type Config struct {
+	// DataDir is the folder of the database: absolute when it comes from a file, "" keeps everything in memory.
+	DataDir string
+	Listen  Listen
+	TLS     TLS
+	Admin   Admin
+	HTTP    HTTP
+	Limits  Limits
+	Log     Log
+	Hosts   []Host // in the order of the file; at least one
+
+	source source
+}
+
+// Listen holds TCP addresses, "host:port"; "" means that there is no such listener.
+type Listen struct {
+	C2S    string // TCP; STARTTLS where there is a certificate
+	C2STLS string // direct TLS
+	HTTP   string
+	HTTPS  string
+}
+
+// TLS is the server's certificate and whether clients must use it.
+type TLS struct {
+	Cert    string // path of a PEM file with the chain; "" when there is none
+	Key     string // path of a PEM file
+	Require bool   // see SignInNeedsTLS
+}
+
+// Admin is who may use the HTTP API, for every host.
+type Admin struct {
+	Tokens []Secret // any of them; empty: only loopback peers
+}
+
+// HTTP is about pages that speak XMPP to us.
+type HTTP struct {
+	// Origins are the web origins ("https://chat.example.com") whose pages may open a WebSocket, beside pages of the
+	// server itself; "*" among them allows every page.
+	Origins []string
+}
+
+// Limits bound what one client may cost. Sizes are bytes.
+type Limits struct {
+	StanzaBytes       int           // one stanza of a signed-in client
+	PreAuthBytes      int           // one element of a client that has not signed in
+	PreAuthTimeout    time.Duration // from connection to resource binding
+	PreAuthPerAddress int           // connections of one address that have not signed in
+	SessionsPerUser   int           // resources online at a time
+	OutboxBytes       int           // waiting to be written to one client
+	WriteStall        time.Duration // how long a client may accept nothing
+}
+
+// Log is how the server logs, on standard error.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// Ways for users to sign in: the values of host.auth.method.
+const (
+	AuthAccounts  = "accounts"  // accounts made by `rollcall user add`
+	AuthOpen      = "open"      // any name with any password, on loopback listeners only
+	AuthAnonymous = "anonymous" // SASL ANONYMOUS: a random name for each session
+)
+
+// A Host is one virtual host.
+type Host struct {
+	Name        string   // canonical domainpart
+	AdminTokens []Secret // may use the HTTP API for this host, beside Admin.Tokens
+	Auth        Auth
+	Roster      Roster
+}
+
+// Auth is how users of a host sign in.
+type Auth struct {
+	Method string // one of the Auth constants
+	Plain  bool   // offer SASL PLAIN inside TLS, beside SCRAM
+}
+
+// Roster is where the rosters of a host come from. Sizes are bytes.
+type Roster struct {
+	URL         string // template; rosterhttp checks it
+	Token       Secret // sent as a Bearer token; "" sends none
+	Timeout     time.Duration
+	MaxAge      time.Duration // how long a copy is used without asking, when the service does not say
+	LoginWait   time.Duration // how long a client's question for the roster waits for the service
+	MaxBytes    int64
+	MaxItems    int
+	Concurrency int  // requests at a time
+	Mutual      bool // show presence between local users only when both rosters say so
+	ClientEdits string
+}
+
+// Answers to a client's own roster change: the values of host.roster.client_edits, each a stanza error.
+const (
+	EditsServiceUnavailable = "service-unavailable"
+	EditsNotAllowed         = "not-allowed"
+)
+
+// Default returns the configuration of an empty file, which has no host yet. Its DataDir is relative to the working
+// directory.
+func Default() *Config {
+	c := &Config{}
+	applyDefaults(target{Config: c}, rootKeys())
+	return c
+}
+
+// DefaultHost returns a host with that canonical name and roster.url and every other value at its default.
+func DefaultHost(name, rosterURL string) Host {
+	var h Host
+	applyDefaults(target{host: &h}, hostKeys())
+	h.Name, h.Roster.URL = name, rosterURL
+	return h
+}
+
+// SignInNeedsTLS says whether clients of a listener that speaks no TLS by itself, "c2s" or "http", must have TLS
+// before they sign in. With tls.require they must, except
+//
+//   - on c2s, when there is no certificate: Check then allows loopback addresses only;
+//   - on http, when it listens on loopback: a proxy in front adds the TLS, or the client is on this machine.
+func (c *Config) SignInNeedsTLS(listener string) bool {
+	switch {
+	case !c.TLS.Require:
+		return false
+	case listener == "http":
+		return !Loopback(c.Listen.HTTP)
+	default:
+		return c.TLS.Cert != "" || !Loopback(c.Listen.C2S)
+	}
+}
+
+// Loopback says whether nobody but this machine can reach addr, a listen address "host:port". A name other than
+// localhost may resolve to anything, so it does not count.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,146 @@
+package config
+
+import "time"
+
+// A key is one row of the documentation and one line of the sample configuration, and knows how to take its value.
+type key struct {
+	name string // "listen.c2s"; keys of a host are relative to it: "roster.url"
+	def  any    // string, int, bool or []string, as in the file; nil when the key must be given
+	kind string // what a value looks like, for the documentation
+	doc  string
+	set  func(t target, v any) error // v as go-toml decodes into any; the error says what is allowed
+}
+
+// A target is what keys are set on: host is nil for keys outside [[host]], Config for keys inside.
+type target struct {
+	*Config
+	host *Host
+	dir  string              // what relative paths start from
+	text map[string][]string // values of keys that are resolved together, by key: see tokens.go
+}
+
+// A table is a heading of the documentation.
+type table struct{ name, doc string }
+
+var tables = []table{
+	{"", "The whole server"},
+	{"listen", "Addresses to listen on, host:port. Without a host (\":5222\") every interface is meant, \"\" is off"},
+	{"tls", "The certificate, for every host"},
+	{"admin", "Who may use the HTTP API (notifications, status) for every host. " +
+		"Without any token only programs on this machine may"},
+	{"http", "Web pages that speak XMPP"},
+	{"limits", "What one client may cost"},
+	{"log", "Logs go to standard error"},
+	{"host", "A virtual host: the part after the @ in its users' addresses. Repeat [[host]] for each"},
+}
+
+func rootKeys() []key {
+	keys := []key{
+		path("data_dir", "data", func(t target) *string { return &t.DataDir },
+			`Folder of the database, from the folder of this file; "" keeps everything in memory`),
+
+		address("listen.c2s", "127.0.0.1:5222", func(t target) *string { return &t.Listen.C2S },
+			"XMPP clients; STARTTLS is offered when [tls] has a certificate"),
+		address("listen.c2s_tls", "", func(t target) *string { return &t.Listen.C2STLS },
+			`XMPP clients, TLS from the first byte, usually ":5223"`),
+		address("listen.http", "127.0.0.1:5280", func(t target) *string { return &t.Listen.HTTP },
+			"Notifications, WebSocket, health"),
+		address("listen.https", "", func(t target) *string { return &t.Listen.HTTPS },
+			`The same with TLS, usually ":5281"`),
+
+		path("tls.cert", "", func(t target) *string { return &t.TLS.Cert },
+			"PEM file: the certificate, then its chain; read again when it changes"),
+		path("tls.key", "", func(t target) *string { return &t.TLS.Key },
+			"PEM file: the private key"),
+		boolean("tls.require", true, func(t target) *bool { return &t.TLS.Require },
+			"false lets clients sign in without TLS from other machines too (behind a proxy that adds TLS). "+
+				"On a loopback address TLS is asked for once there is a certificate, over HTTP never"),
+
+		list("http.origins", func(t target) *[]string { return &t.HTTP.Origins }, checkOrigin,
+			`Sites whose pages may connect by WebSocket, such as "https://app.example.com", beside the server's own; "*" is every site`),
+
+		size("limits.stanza_bytes", "256 KiB", func(t target) *int { return &t.Limits.StanzaBytes }, 10_000, 64<<20,
+			"Largest stanza"),
+		size("limits.pre_auth_bytes", 10_000, func(t target) *int { return &t.Limits.PreAuthBytes }, 4_096, 1<<20,
+			"Largest element before sign-in"),
+		duration("limits.pre_auth_timeout", "30s", func(t target) *time.Duration { return &t.Limits.PreAuthTimeout },
+			time.Second, time.Hour, "Time to sign in"),
+		count("limits.pre_auth_per_address", 1_000, func(t target) *int { return &t.Limits.PreAuthPerAddress }, 1, 1_000_000,
+			"Connections of one address that have not signed in"),
+		count("limits.sessions_per_user", 10, func(t target) *int { return &t.Limits.SessionsPerUser }, 1, 10_000,
+			"Clients of one user online at a time"),
+		size("limits.outbox_bytes", "1 MiB", func(t target) *int { return &t.Limits.OutboxBytes }, 16<<10, 1<<30,
+			"What may wait for a client that reads slowly, before its session ends"),
+		duration("limits.write_stall", "30s", func(t target) *time.Duration { return &t.Limits.WriteStall },
+			time.Second, time.Hour, "How long a client may accept nothing, before its session ends"),
+
+		level("log.level", "info", "How much to log"),
+		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},
+			"How a line looks"),
+	}
+	return append(keys, tokenKeys("admin.token", "Bearer token for every host; a list of tokens while you change it")...)
+}
+
+func hostKeys() []key {
+	keys := []key{
+		domain("name", func(t target) *string { return &t.host.Name },
+			"Domain of the users' addresses"),
+		choice("auth.method", AuthAccounts, func(t target) *string { return &t.host.Auth.Method },
+			map[string]string{"http": notYet, "jwt": notYet},
+			[]string{AuthAccounts, AuthOpen, AuthAnonymous},
+			"accounts: those made with rollcall user add; open: any name with any password, for trying out, on loopback listeners only; "+
+				"anonymous: a random name for each session"),
+		boolean("auth.plain", false, func(t target) *bool { return &t.host.Auth.Plain },
+			"Offer the mechanism PLAIN, inside TLS, to clients that know no SCRAM (open always does)"),
+		text("roster.url", nil, func(t target) *string { return &t.host.Roster.URL },
+			"The service: %s or {user} is the user's name, {host} the domain, {jid} the address, %% a percent sign"),
+		duration("roster.timeout", "5s", func(t target) *time.Duration { return &t.host.Roster.Timeout },
+			10*time.Millisecond, 5*time.Minute, "For one whole request to the service"),
+		duration("roster.max_age", "10m", func(t target) *time.Duration { return &t.host.Roster.MaxAge },
+			0, 365*24*time.Hour, "How long a copy is used without asking, unless the service says it with Cache-Control"),
+		duration("roster.login_wait", "4s", func(t target) *time.Duration { return &t.host.Roster.LoginWait },
+			0, time.Minute, "How long a client that asks for a roster not yet known waits, before it is told that the contacts come later"),
+		size("roster.max_bytes", "4 MiB", func(t target) *int64 { return &t.host.Roster.MaxBytes }, 1<<10, 1<<30,
+			"Largest roster document, after decompression"),
+		count("roster.max_items", 10_000, func(t target) *int { return &t.host.Roster.MaxItems }, 1, 1_000_000,
+			"Most contacts of a user"),
+		count("roster.concurrency", 32, func(t target) *int { return &t.host.Roster.Concurrency }, 1, 10_000,
+			"Requests to the service at a time"),
+		boolean("roster.mutual", false, func(t target) *bool { return &t.host.Roster.Mutual },
+			"true shows presence between two local users only when the rosters of both say so"),
+		choice("roster.client_edits", EditsServiceUnavailable, func(t target) *string { return &t.host.Roster.ClientEdits }, nil,
+			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error a client gets that tries to change its roster"),
+	}
+	keys = append(keys, tokenKeys("roster.token", "Bearer token to send to the service")...)
+	return append(keys, tokenKeys("admin_token", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
+}
+
+const notYet = "is not in this version"
+
+// applyDefaults sets every key that has a default. A default that its own key refuses is a mistake in this file.
+func applyDefaults(t target, keys []key) {
+	for _, k := range keys {
+		if k.def == nil {
+			continue
+		}
+		if err := k.set(t, tomlValue(k.def)); err != nil {
+			panic("config: default of " + k.name + " " + err.Error())
+		}
+	}
+}
+
+// tomlValue returns a default as go-toml would decode it from a file.
+func tomlValue(def any) any {
+	switch def := def.(type) {
+	case int:
+		return int64(def)
+	case []string:
+		values := make([]any, len(def))
+		for i, s := range def {
+			values[i] = s
+		}
+		return values
+	default:
+		return def
+	}
+}
