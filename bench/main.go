@@ -1,0 +1,160 @@
+// Command bench compares chat servers: it starts each in turn, plays its users and its roster service over real sockets, and
+// takes what it costs from /proc. README.md beside it says what is measured and how to run it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"rollcall/bench/client"
+	"rollcall/bench/peer"
+	"rollcall/bench/scenario"
+)
+
+// settings is the command line.
+type settings struct {
+	servers   []string
+	scenarios []string
+	users     int
+	contacts  int
+	reps      int
+	rounds    int
+	names     int
+	parallel  int
+	samples   int
+	window    int
+	duration  time.Duration
+	settle    time.Duration
+	timeout   time.Duration
+	delay     time.Duration
+	sources   int
+	tls       string
+	mechanism string
+	host      string
+	service   string
+	output    string
+	peers     peer.Options
+	keep      bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	if err := run(ctx, s); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// quick is what -quick stands for; flags that are given beside it win.
+var quick = map[string]string{"server": "floor,rollcall", "n": "200", "c": "20", "reps": "3", "rounds": "10", "duration": "2s",
+	"settle": "1s", "samples": "200"}
+
+func parse(args []string) (*settings, error) {
+	s := &settings{}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	servers := f.String("server", "floor,rollcall", "servers, in the order of running: floor, rollcall, prosody, ejabberd, addr (one that runs already); the first is what the others are compared with")
+	scenarios := f.String("scenario", strings.Join(scenario.Names, ","), "scenarios; login and idle are measured always")
+	f.IntVar(&s.users, "n", 500, "users, an even number")
+	f.IntVar(&s.contacts, "c", 50, "contacts of each user, an even number")
+	f.IntVar(&s.reps, "reps", 3, "repetitions, each with fresh servers; medians are printed")
+	f.IntVar(&s.rounds, "rounds", 10, "rounds of refresh and of presence in a repetition")
+	f.IntVar(&s.names, "names", 20, "names in one notification")
+	f.IntVar(&s.parallel, "parallel", 16, "sign-ins, and notifications, at a time")
+	f.IntVar(&s.samples, "samples", 500, "notifications of the latency scenario")
+	f.IntVar(&s.window, "window", 8, "unanswered messages of a pair")
+	f.DurationVar(&s.duration, "duration", 5*time.Second, "of chat")
+	f.DurationVar(&s.settle, "settle", 2*time.Second, "wait before resident memory is read")
+	f.DurationVar(&s.timeout, "timeout", time.Minute, "for anything that a scenario waits for")
+	f.DurationVar(&s.delay, "service-delay", 0, "what the roster service takes for an answer")
+	f.IntVar(&s.sources, "sources", 1, "loopback addresses that clients come from (127.0.0.1, 127.0.0.2, …)")
+	f.StringVar(&s.tls, "tls", "none", "none, starttls; with -server addr also direct")
+	f.StringVar(&s.mechanism, "sasl", "PLAIN", "PLAIN; with -server addr also SCRAM-SHA-1, SCRAM-SHA-256, for users u0, u1, … with the password "+client.Password)
+	f.StringVar(&s.host, "host", "localhost", "the virtual host")
+	f.StringVar(&s.service, "service", "127.0.0.1:0", "where the roster service listens")
+	f.StringVar(&s.output, "o", "", "write FILE.md and FILE.json")
+	f.StringVar(&s.peers.Rollcall, "rollcall", "", "rollcall binary; built from ./cmd/rollcall when not given")
+	f.StringVar(&s.peers.Floor, "floor", "", "floor binary; built when not given")
+	f.StringVar(&s.peers.ProsodyModules, "prosody-modules", "", "checkout of prosody-modules, with mod_http_roster_admin")
+	f.StringVar(&s.peers.Existing.Addr, "addr", "", "of -server addr: where it takes clients")
+	f.IntVar(&s.peers.Existing.PID, "pid", 0, "of -server addr: its process")
+	f.StringVar(&s.peers.Existing.NotifyURL, "notify", "", "of -server addr: URL of roster_admin/refresh")
+	f.StringVar(&s.peers.Existing.Token, "token", "", "of -server addr: bearer token for -notify")
+	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs")
+	short := f.Bool("quick", false, "less than two minutes: small, floor and rollcall")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: everything is a flag", f.Arg(0))
+	}
+	if *short {
+		if err := shorten(f); err != nil {
+			return nil, err
+		}
+	}
+	s.servers, s.scenarios = strings.Split(*servers, ","), strings.Split(*scenarios, ",")
+	return s, s.check()
+}
+
+func shorten(f *flag.FlagSet) error {
+	given := make(map[string]bool)
+	f.Visit(func(x *flag.Flag) { given[x.Name] = true })
+	for name, value := range quick {
+		if given[name] {
+			continue
+		}
+		if err := f.Set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *settings) check() error {
+	for _, name := range s.servers {
+		if !peer.Known(name) {
+			return fmt.Errorf("-server %s: not known; choose from floor, rollcall, prosody, ejabberd, addr", name)
+		}
+		if own := name == "addr"; !own && (s.mechanism != "PLAIN" || s.tls == string(client.Direct)) {
+			return fmt.Errorf("-server %s: servers that are started here take PLAIN and STARTTLS only", name)
+		}
+	}
+	for _, name := range s.scenarios {
+		if !slices.Contains(scenario.Names, name) {
+			return fmt.Errorf("-scenario %s: not known; choose from %s", name, strings.Join(scenario.Names, ", "))
+		}
+	}
+	if !slices.Contains([]string{"PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"}, s.mechanism) {
+		return fmt.Errorf("-sasl %s: not known", s.mechanism)
+	}
+	if !slices.Contains([]client.TLSMode{client.Plain, client.StartTLS, client.Direct}, client.TLSMode(s.tls)) {
+		return fmt.Errorf("-tls %s: not known", s.tls)
+	}
+	for name, n := range map[string]int{"reps": s.reps, "rounds": s.rounds, "names": s.names, "parallel": s.parallel,
+		"samples": s.samples, "window": s.window, "sources": s.sources} {
+		if n < 1 {
+			return fmt.Errorf("-%s %d: give at least 1", name, n)
+		}
+	}
+	if s.sources > 254 {
+		return fmt.Errorf("-sources %d: at most 254", s.sources)
+	}
+	return nil
+}

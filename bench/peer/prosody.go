@@ -1,0 +1,69 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// The module's own instructions, with s2s left out, any password accepted and the log kept to warnings.
+const prosodyConfig = `
+run_as_root = true
+daemonize = false
+data_path = %[1]q
+plugin_paths = { %[2]q }
+log = { { levels = { min = "warn" }, to = "console" } }
+interfaces = { "127.0.0.1" }
+c2s_ports = { %[3]s }
+http_interfaces = { "127.0.0.1" }
+http_ports = { %[4]s }
+https_ports = { }
+http_default_host = %[5]q
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+authentication = "insecure"
+insecure_open_authentication = "Yes please, I know what I'm doing!"
+modules_enabled = { "disco", "saslauth", "ping", "http", "tls" }
+modules_disabled = { "s2s", "roster" }
+VirtualHost %[5]q
+	modules_enabled = { "http_roster_admin", "block_subscriptions", "storage_memory" }
+	modules_disabled = { "roster", "s2s" }
+	storage = { roster = "memory" }
+	http_roster_url = %[6]q
+	%[7]s
+`
+
+func startProsody(ctx context.Context, o Options) (*Running, error) {
+	if o.ProsodyModules == "" {
+		return nil, fmt.Errorf("give the checkout of prosody-modules with -prosody-modules")
+	}
+	if _, err := os.Stat(filepath.Join(o.ProsodyModules, "mod_http_roster_admin")); err != nil {
+		return nil, fmt.Errorf("-prosody-modules: no mod_http_roster_admin there: %w", err)
+	}
+	addrs, err := freeAddrs(2)
+	if err != nil {
+		return nil, err
+	}
+	tls := ""
+	if o.Cert != "" {
+		tls = fmt.Sprintf("ssl = { certificate = %q; key = %q }", o.Cert, o.Key)
+	}
+	data := filepath.Join(o.Dir, "data")
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(prosodyConfig, data, o.ProsodyModules, port(addrs[0]), port(addrs[1]), o.Host, o.RosterURL, tls)
+	config := filepath.Join(o.Dir, "prosody.cfg.lua")
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	p, err := launch(ctx, o, addrs[0], exec.Command("prosody", "--config", config, "-F"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Running{Addr: addrs[0], PIDs: []int{p.cmd.Process.Pid}, stop: p.stop}
+	r.notifyBy("http://"+addrs[1]+"/roster_admin/refresh", "", o)
+	return r, nil
+}

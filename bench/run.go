@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"rollcall/bench/client"
+	"rollcall/bench/peer"
+	"rollcall/bench/scenario"
+	"rollcall/bench/service"
+)
+
+// run measures the servers in turn, as often as asked, and prints and writes the report.
+func run(ctx context.Context, s *settings) (err error) {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return err
+	}
+	if s.keep {
+		fmt.Fprintln(os.Stderr, "bench: configurations and logs are kept in", dir)
+	} else {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if err := s.build(ctx, dir); err != nil {
+		return err
+	}
+	clients, err := s.clients(dir)
+	if err != nil {
+		return err
+	}
+	rep := newReport(s)
+	for i := range s.reps {
+		for _, name := range s.servers {
+			fmt.Fprintf(os.Stderr, "bench: %s, repetition %d of %d\n", name, i+1, s.reps)
+			results, err := s.measure(ctx, name, filepath.Join(dir, fmt.Sprintf("%s-%d", name, i)), clients)
+			rep.add(name, results)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				// The others go on: what was measured is printed, and the run fails at its end.
+				fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
+				rep.fail(name, err)
+			}
+		}
+	}
+	return rep.finish(s.output)
+}
+
+// build makes the binaries that are ours, for the servers that need them.
+func (s *settings) build(ctx context.Context, dir string) error {
+	for name, binary := range map[string]*string{"rollcall/cmd/rollcall": &s.peers.Rollcall, "rollcall/bench/floor": &s.peers.Floor} {
+		if *binary != "" || !slices.Contains(s.servers, filepath.Base(name)) {
+			continue
+		}
+		*binary = filepath.Join(dir, filepath.Base(name))
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", *binary, name)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("go build %s (run bench from the source tree, or give the binary with a flag): %w", name, err)
+		}
+	}
+	return nil
+}
+
+// clients returns what all clients of the run share, and has a certificate made when they encrypt.
+func (s *settings) clients(dir string) (client.Config, error) {
+	cfg := client.Config{Domain: s.host, Resource: "bench", TLS: client.TLSMode(s.tls), Mechanism: s.mechanism, Timeout: s.timeout}
+	if s.sources > 1 {
+		for i := range s.sources {
+			cfg.Sources = append(cfg.Sources, net.IPv4(127, 0, 0, byte(i+1)))
+		}
+	}
+	if cfg.TLS == client.Plain {
+		return cfg, nil
+	}
+	var err error
+	s.peers.Cert, s.peers.Key, cfg.TLSConfig, err = peer.Certificate(dir, s.host)
+	if slices.Contains(s.servers, "addr") {
+		// A server that runs already has a certificate of its own, which says nothing about its speed.
+		cfg.TLSConfig = &tls.Config{InsecureSkipVerify: true}
+	}
+	return cfg, err
+}
+
+// measure starts one server with a fresh roster service, and plays the scenarios.
+func (s *settings) measure(ctx context.Context, name, dir string, clients client.Config) (_ []scenario.Result, err error) {
+	graph, err := service.NewGraph(s.users, s.contacts, s.host)
+	if err != nil {
+		return nil, err
+	}
+	rosters, err := service.Serve(s.service, graph, s.delay)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rosters.Close()) }()
+	o := s.peers
+	o.Dir, o.Host, o.RosterURL, o.Graph, o.Parallel = dir, s.host, rosters.URL(), graph, s.parallel
+	server, err := peer.Start(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	wanted := make(map[string]bool)
+	for _, w := range s.scenarios {
+		wanted[w] = true
+	}
+	results, err := scenario.Run(ctx, server, scenario.Options{Graph: graph, Client: clients, Parallel: s.parallel, Names: s.names,
+		Rounds: s.rounds, Samples: s.samples, Window: s.window, Duration: s.duration, Settle: s.settle, Timeout: s.timeout}, wanted)
+	total, most := rosters.Requests()
+	fmt.Fprintf(os.Stderr, "bench: %s: %d roster fetches, at most %d at a time\n", name, total, most)
+	return results, err
+}
