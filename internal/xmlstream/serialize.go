@@ -2,8 +2,6 @@ package xmlstream
 
 import "strconv"
 
-const nsXML = "http://www.w3.org/XML/1998/namespace"
-
 // AppendXML appends the element as XML. defaultNS is the default namespace of the place where it will stand: what
 // the stream root or the enclosing element declares as xmlns. Elements are written without prefixes; an attribute in
 // a namespace of its own gets a prefix declared on its element, so the bytes mean the same wherever they are put.

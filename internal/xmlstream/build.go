@@ -1,0 +1,217 @@
+package xmlstream
+
+// span is a range of bytes of the element that is being read, counted from its first byte.
+type span struct{ off, end uint32 }
+
+func (s span) len() int              { return int(s.end - s.off) }
+func (s span) of(text string) string { return text[s.off:s.end] }
+
+// node is an element or a piece of text that was read, in the order of their beginning.
+type node struct {
+	span          // the local name, or the text
+	parent uint32 // ordinal of the element around it
+	uri    int32  // textNode for text
+	attrs  uint32 // elements: how many attributes were read when its start tag was
+	nodes  uint32 // elements: number of its nodes
+}
+
+// openElement is an element whose end tag was not read yet.
+type openElement struct {
+	name      span // with its prefix
+	ordinal   uint32
+	node      uint32
+	defaultNS int32
+	bindings  int // how many were in scope around it
+}
+
+// work is what a parser needs while it reads an element.
+type work struct {
+	nodes    []node
+	attrs    []attr
+	bindings []binding
+	uris     []span
+	open     []openElement
+	elements int // how many of nodes are elements
+	declared int // how many attributes were declarations
+}
+
+func (w *work) reset() {
+	w.nodes, w.attrs, w.bindings, w.uris, w.open = w.nodes[:0], w.attrs[:0], w.bindings[:0], w.uris[:0], w.open[:0]
+	w.elements, w.declared = 0, 0
+}
+
+// tag is a start tag that was read.
+type tag struct {
+	name, prefix, local span
+	attrs, bindings     int // where its attributes and declarations begin
+}
+
+// open adds the element of a start tag.
+func (p *parser) open(b []byte, t tag) error {
+	w := p.w
+	if err := p.endText(); err != nil {
+		return err
+	}
+	if len(w.open) == p.lim.Depth {
+		return excessive("elements are nested too deep")
+	}
+	var parent *openElement
+	n := node{span: t.local}
+	o := openElement{
+		name: t.name, ordinal: uint32(w.elements), node: uint32(len(w.nodes)),
+		defaultNS: p.rootDefault, bindings: t.bindings,
+	}
+	if len(w.open) > 0 {
+		parent = &w.open[len(w.open)-1]
+		n.parent = parent.ordinal
+		o.defaultNS = parent.defaultNS
+	}
+	var err error
+	if len(w.bindings) > t.bindings {
+		w.declared += len(w.bindings) - t.bindings
+		if o.defaultNS, err = p.declare(t.bindings, o.defaultNS); err != nil {
+			return err
+		}
+	}
+	if n.uri = o.defaultNS; t.prefix.len() > 0 {
+		if n.uri, err = p.lookUp(t.prefix); err != nil {
+			return err
+		}
+	}
+	if err := p.resolveAttrs(t.attrs); err != nil {
+		return err
+	}
+	n.attrs = uint32(len(w.attrs))
+	if err := p.addNode(n, parent); err != nil {
+		return err
+	}
+	w.elements++
+	w.open = append(w.open, o)
+	return nil
+}
+
+// resolveAttrs decodes the attributes from first on, finds their namespaces, and refuses two of one name.
+func (p *parser) resolveAttrs(first int) error {
+	attrs := p.w.attrs[first:]
+	if len(p.w.attrs)+p.w.declared > 2*p.lim.Children+p.lim.Attrs {
+		return excessive("too many attributes")
+	}
+	for i := range attrs {
+		a := &attrs[i]
+		if err := p.clean(&a.value, a.dirty); err != nil {
+			return err
+		}
+		if a.prefix.len() > 0 {
+			var err error
+			if a.uri, err = p.lookUp(a.prefix); err != nil {
+				return err
+			}
+		}
+		for j := range attrs[:i] {
+			if o := &attrs[j]; o.local.len() == a.local.len() && o.uri == a.uri && string(p.at(o.local)) == string(p.at(a.local)) {
+				return malformed("two attributes of one name")
+			}
+		}
+	}
+	return nil
+}
+
+// clean decodes an attribute value in place.
+func (p *parser) clean(value *span, dirty bool) error {
+	if !dirty {
+		return nil
+	}
+	n, err := cleanValue(p.at(*value))
+	value.end = value.off + uint32(n)
+	return err
+}
+
+func (p *parser) addNode(n node, parent *openElement) error {
+	w := p.w
+	if len(w.nodes) > p.lim.Children {
+		return excessive("too many elements and pieces of text")
+	}
+	if parent != nil {
+		w.nodes[parent.node].nodes++
+	}
+	w.nodes = append(w.nodes, n)
+	return nil
+}
+
+// close ends the innermost open element.
+func (p *parser) close() {
+	w := p.w
+	last := len(w.open) - 1
+	w.bindings = w.bindings[:w.open[last].bindings]
+	w.open = w.open[:last]
+}
+
+// build makes the element that was read. All names and values are parts of one string, all elements, attributes and
+// nodes parts of one slice each, of just the size that is needed.
+func (p *parser) build() *Element {
+	w := p.w
+	s := string(p.buf[p.base:p.pos])
+	elements := make([]Element, w.elements)
+	var attrs []Attr
+	if len(w.attrs) > 0 {
+		attrs = make([]Attr, len(w.attrs))
+	}
+	for i := range attrs {
+		a := &w.attrs[i]
+		attrs[i].Local, attrs[i].Value = a.local.of(s), a.value.of(s)
+		if a.uri != noNamespace {
+			attrs[i].Space = p.uriText(a.uri, s)
+		}
+	}
+	var nodes []Node
+	if len(w.nodes) > 1 {
+		nodes = make([]Node, len(w.nodes)-1)
+	}
+	elem, attr, free := 0, uint32(0), uint32(0)
+	for i := range w.nodes {
+		n := &w.nodes[i]
+		parent := &elements[n.parent]
+		if n.uri == textNode {
+			parent.Nodes = append(parent.Nodes, Node{Text: n.of(s)})
+			continue
+		}
+		e := &elements[elem]
+		e.Space, e.Local = p.uriText(n.uri, s), n.of(s)
+		if n.attrs > attr {
+			e.Attrs = attrs[attr:n.attrs:n.attrs]
+			attr = n.attrs
+		}
+		if n.nodes > 0 {
+			e.Nodes = nodes[free : free : free+n.nodes]
+			free += n.nodes
+		}
+		if elem > 0 {
+			parent.Nodes = append(parent.Nodes, Node{Elem: e})
+		}
+		elem++
+	}
+	return &elements[0]
+}
+
+// setRoot makes the declarations of the element that was just read those of the stream. The strings are copied: they
+// live as long as the stream, and the rest of its opening tag need not.
+func (p *parser) setRoot(bindings []binding) {
+	roots := make([]rootBinding, 0, len(bindings))
+	for _, d := range bindings {
+		b := rootBinding{prefix: string(p.at(d.prefix)), uri: string(p.at(d.value)), number: firstURI + int32(len(roots))}
+		if b.uri == "" || b.prefix == "xml" {
+			continue
+		}
+		for _, o := range roots {
+			if o.uri == b.uri {
+				b.number = o.number
+				break
+			}
+		}
+		if b.prefix == "" {
+			p.rootDefault = b.number
+		}
+		roots = append(roots, b)
+	}
+	p.rootNS = roots
+}

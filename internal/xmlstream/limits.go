@@ -1,0 +1,54 @@
+package xmlstream
+
+// Limits bound one top-level element: a stanza, or the opening tag of the stream. What exceeds one is refused with
+// policy-violation while it arrives. A zero field means the default.
+type Limits struct {
+	// Bytes is the longest element, as sent, from the '<' of its start tag to the '>' of its end tag.
+	Bytes int
+	// Depth is how deep elements may nest; the top-level element alone has depth 1.
+	Depth int
+	// Attrs is how many attributes one element may have, namespace declarations included. Above maxAttrs it is
+	// taken for maxAttrs, since finding duplicates takes time that grows with its square.
+	Attrs int
+	// Children is how many nodes, elements and pieces of text, a top-level element may contain at all levels
+	// together. The attributes in it are bounded too: twice Children, and Attrs more.
+	Children int
+}
+
+// Defaults of Limits. A stanza of 256 KiB is what Prosody takes from clients. An Element and its Node take about 25
+// times the four bytes of the shortest child, so that many children as 256 KiB would hold are refused: with these
+// numbers the memory for an element stays below a dozen times Bytes.
+const (
+	DefaultBytes    = 256 << 10
+	DefaultDepth    = 64
+	DefaultAttrs    = 64
+	DefaultChildren = 8192
+)
+
+const (
+	maxAttrs = 256
+	// maxBytes keeps offsets within 32 bits.
+	maxBytes = 1 << 30
+	// maxNamespaces bounds the prefixes in scope in one place, those of the stream root included: every prefixed
+	// name is looked for among them.
+	maxNamespaces = 128
+	// maxReference bounds an entity or character reference; leading zeros could make one as long as anybody likes.
+	maxReference = 32
+	// maxDeclaration bounds the XML declaration.
+	maxDeclaration = 256
+)
+
+func (l Limits) withDefaults() Limits {
+	pick := func(v, def, most int) int {
+		if v <= 0 {
+			return def
+		}
+		return min(v, most)
+	}
+	return Limits{
+		Bytes:    pick(l.Bytes, DefaultBytes, maxBytes),
+		Depth:    pick(l.Depth, DefaultDepth, maxBytes),
+		Attrs:    pick(l.Attrs, DefaultAttrs, maxAttrs),
+		Children: pick(l.Children, DefaultChildren, maxBytes),
+	}
+}
