@@ -114,9 +114,11 @@ const (
 
 // Default returns the configuration of an empty file, which has no host yet. Its DataDir is relative to the working
 // directory.
-func Default() *Config {
+func Default() *Config { return defaults("") }
+
+func defaults(dir string) *Config {
 	c := &Config{}
-	applyDefaults(target{Config: c}, rootKeys())
+	applyDefaults(target{Config: c, dir: dir}, rootKeys())
 	return c
 }
 

@@ -97,9 +97,9 @@ func (c *Config) KeyError(key string, err error) error { return c.source.at(key,
 // HostKey names a key of c.Hosts[i] for KeyError.
 func HostKey(i int, key string) string { return fmt.Sprintf("host[%d].%s", i, key) }
 
-// parent returns the key of the table around a key: "host[0].roster" for "host[0].roster.url".
+// parent returns what is around a key: "host[0].roster" for "host[0].roster.url", "host" for "host[0]".
 func parent(key string) string {
-	i := strings.LastIndexByte(key, '.')
+	i := strings.LastIndexAny(key, ".[")
 	return key[:max(i, 0)]
 }
 

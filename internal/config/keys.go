@@ -74,11 +74,11 @@ func rootKeys() []key {
 		duration("limits.write_stall", "30s", func(t target) *time.Duration { return &t.Limits.WriteStall },
 			time.Second, time.Hour, "How long a client may accept nothing, before its session ends"),
 
-		level("log.level", "info", "How much to log"),
+		level("log.level", "info", "How much to log: debug, info, warn or error"),
 		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},
-			"How a line looks"),
+			"How a line looks: text or json"),
 	}
-	return append(keys, tokenKeys("admin.token", "Bearer token for every host; a list of tokens while you change it")...)
+	return append(keys, tokenKeys("admin.token", "string or list", "Bearer token for every host; a list of tokens while you change it")...)
 }
 
 func hostKeys() []key {
@@ -109,10 +109,10 @@ func hostKeys() []key {
 		boolean("roster.mutual", false, func(t target) *bool { return &t.host.Roster.Mutual },
 			"true shows presence between two local users only when the rosters of both say so"),
 		choice("roster.client_edits", EditsServiceUnavailable, func(t target) *string { return &t.host.Roster.ClientEdits }, nil,
-			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error a client gets that tries to change its roster"),
+			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error for a client that tries to change its roster: service-unavailable or not-allowed"),
 	}
-	keys = append(keys, tokenKeys("roster.token", "Bearer token to send to the service")...)
-	return append(keys, tokenKeys("admin_token", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
+	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
+	return append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
 }
 
 const notYet = "is not in this version"

@@ -33,7 +33,7 @@ func Parse(name string, b []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{c: Default(), dir: dir, failed: map[string]bool{}}
+	p := &parser{c: defaults(dir), dir: dir, failed: map[string]bool{}}
 	p.c.source = src
 	p.root(doc)
 	for _, problem := range p.c.problems() {

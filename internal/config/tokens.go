@@ -12,7 +12,7 @@ import (
 
 const tokenWant = `the token in quotes, or a list of tokens`
 
-func tokenKeys(name, doc string) []key {
+func tokenKeys(name, kind, doc string) []key {
 	keep := func(name, kind, doc string, set func(t target, v any) ([]string, error)) key {
 		return key{name, "", kind, doc, func(t target, v any) error {
 			values, err := set(t, v)
@@ -30,21 +30,21 @@ func tokenKeys(name, doc string) []key {
 		return nonEmpty(s), nil
 	}
 	return []key{
-		keep(name, "string or list", doc, func(_ target, v any) ([]string, error) {
+		keep(name, kind, doc, func(_ target, v any) ([]string, error) {
 			if s, ok := v.(string); ok {
 				return nonEmpty(s), nil
 			}
 			values, err := stringList(v, tokenWant)
 			return nonEmpty(values...), err
 		}),
-		keep(name+"_file", "path", "The same in a file, one token a line", func(t target, v any) ([]string, error) {
+		keep(name+"_file", "path", "The same, read from a file", func(t target, v any) ([]string, error) {
 			values, err := one(t, v)
 			for i := range values {
 				values[i] = resolvePath(t.dir, values[i])
 			}
 			return values, err
 		}),
-		keep(name+"_env", "string", "The same in the environment variable of this name", one),
+		keep(name+"_env", "string", "The same, from the environment variable of this name", one),
 	}
 }
 

@@ -1,0 +1,331 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const minimal = "[[host]]\nname = 'localhost'\nroster.url = 'http://127.0.0.1:9099/contacts/%s'\n"
+
+func TestTwoLinesAreComplete(t *testing.T) {
+	c, err := Parse("/etc/rollcall/rollcall.toml", []byte(minimal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.DataDir = "/etc/rollcall/data"
+	want.Hosts = []Host{DefaultHost("localhost", "http://127.0.0.1:9099/contacts/%s")}
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestEveryKeyIsTaken(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("from-file\n\n  second \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ROLLCALL_TEST_TOKEN", " from-env\n")
+	c, err := Parse(filepath.Join(dir, "c.toml"), []byte(`
+data_dir = "/var/lib/rollcall"
+listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = "" }
+[tls]
+cert = "tls/chain.pem"
+key = "/etc/key.pem"
+require = false
+[admin]
+token_file = "token"
+[http]
+origins = ["https://app.example.com", "http://localhost:8080", "*"]
+[limits]
+stanza_bytes = 300000
+pre_auth_bytes = "16 KiB"
+pre_auth_timeout = "1m"
+pre_auth_per_address = 7
+sessions_per_user = 3
+outbox_bytes = "2MB"
+write_stall = "1m30s"
+[log]
+level = "debug"
+format = "json"
+
+[[host]]
+name = "Chat.Example.COM"
+admin_token = ["one", " two ", ""]
+auth.method = "anonymous"
+auth.plain = true
+[host.roster]
+url = "https://app.example.com/contacts/{user}"
+token_env = "ROLLCALL_TEST_TOKEN"
+timeout = "1s"
+max_age = "0s"
+login_wait = "2s"
+max_bytes = "1 MiB"
+max_items = 50
+concurrency = 4
+mutual = true
+client_edits = "not-allowed"
+
+[[host]]
+name = "b.example"
+roster.url = "http://b/%s"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := DefaultHost("b.example", "http://b/%s")
+	want := &Config{
+		DataDir: "/var/lib/rollcall",
+		Listen:  Listen{":5222", "[::]:5223", "localhost:80", ""},
+		TLS:     TLS{filepath.Join(dir, "tls/chain.pem"), "/etc/key.pem", false},
+		Admin:   Admin{[]Secret{"from-file", "second"}},
+		HTTP:    HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}},
+		Limits:  Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second},
+		Log:     Log{slog.LevelDebug, "json"},
+		Hosts: []Host{{
+			"chat.example.com", []Secret{"one", "two"}, Auth{"anonymous", true},
+			Roster{"https://app.example.com/contacts/{user}", "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed"},
+		}, second},
+	}
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestErrors has a line for each kind of mistake. The first part of a message is its place, which is part of the test.
+func TestErrors(t *testing.T) {
+	inHost := func(lines string) string { return minimal + lines }
+	global := func(lines string) string { return lines + "\n" + minimal }
+	for _, c := range []struct{ name, toml, want string }{
+		{"syntax", "a = \n", "c.toml:1:5: "},
+		{"a key twice", global("data_dir = 'a'\ndata_dir = 'b'"), "c.toml:2:1: "},
+		{"unknown, near", global("[listen]\n  c2ss = ''"), "c.toml:2:3: listen.c2ss: is unknown; did you mean c2s?; allowed in [listen]: c2s, c2s_tls, http, https"},
+		{"unknown, letters swapped", inHost("roster.toekn = ''"), "c.toml:4:1: host.roster.toekn: is unknown; did you mean token?; allowed in roster of [[host]]: url, timeout"},
+		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.roster.token?; allowed outside tables: data_dir, listen"},
+		{"unknown, a global key in a host", inHost("listen.c2s = ''"), "c.toml:4:1: host.listen: is unknown; allowed in [[host]]: name, auth"},
+		{"unknown, no idea", global("zzz = 1"), "c.toml:1:1: zzz: is unknown; allowed outside tables"},
+		{"unknown table", "[hosts]\nname='x'\n" + minimal, "c.toml:1:2: hosts: is unknown; did you mean host?"},
+		{"unknown empty table", "[foo]\n" + minimal, "c.toml:1:2: foo: is unknown; allowed"},
+		{"a quoted key with a dot", global(`"data.dir" = 'x'`), `c.toml:1:1: "data.dir": is unknown; did you mean data_dir?`},
+		{"unknown in an inline table", inHost("auth = { method = 'open', plan = true }"), "c.toml:4:27: host.auth.plan: is unknown; did you mean plain?"},
+		{"a table given a value", global("listen = ':5222'"), "c.toml:1:1: listen: is text; it is a table with the keys c2s, c2s_tls, http, https"},
+		{"a value given a table", global("[data_dir]\nx = 1"), "c.toml:1:2: data_dir: is a table; write a path in quotes"},
+		{"one bracket", "[host]\nname = 'x'\n", "c.toml:1:2: host: is a table; write [[host]], with two brackets on each side, for each host"},
+		{"a host that is no table", "host = ['x']\n", "c.toml:1:1: host: has text in its list; write [[host]] for each host"},
+		{"no host", "", "c.toml: host: is missing; write at least [[host]]"},
+		{"no name", "[[host]]\nroster.url = 'http://x/%s'\n", "c.toml:1:3: host.name: is missing"},
+		{"no roster", "[[host]]\nname = 'x'\n", "c.toml:1:3: host.roster.url: is missing"},
+		{"a name that is no domain", inHost("[[host]]\nname = 'a b'\nroster.url = 'x'"), "c.toml:5:1: host.name: is no domain: "},
+		{"a name with an @", inHost("[[host]]\nname = 'a@b'\nroster.url = 'x'"), "c.toml:5:1: host.name: is no domain: "},
+		{"a name twice", inHost("[[host]]\nname = 'LocalHost'\nroster.url = 'x'"), `c.toml:5:1: host.name: is "localhost" a second time`},
+		{"text for a number", global("limits.sessions_per_user = '10'"), "c.toml:1:1: limits.sessions_per_user: is text; write a whole number, without quotes"},
+		{"a fraction", global("limits.sessions_per_user = 1.5"), "c.toml:1:1: limits.sessions_per_user: is a number; write a whole number"},
+		{"zero", global("limits.sessions_per_user = 0"), "c.toml:1:1: limits.sessions_per_user: is 0; allowed is 1 to 10000"},
+		{"a number for text", inHost("[[host]]\nname = 3\nroster.url = 'x'"), "c.toml:5:1: host.name: is a number; write a domain in quotes"},
+		{"a number for a path", global("data_dir = 3"), "c.toml:1:1: data_dir: is a number; write a path in quotes"},
+		{"text for true", global("tls.require = 'false'"), "c.toml:1:1: tls.require: is text; write true or false, without quotes"},
+		{"a bare duration", global("limits.write_stall = 30"), `c.toml:1:1: limits.write_stall: is a number; write a duration in quotes, such as "10s"`},
+		{"a bad duration", global("limits.write_stall = '30 s'"), `c.toml:1:1: limits.write_stall: is "30 s", which is no duration`},
+		{"a negative duration", global("limits.write_stall = '-30s'"), "c.toml:1:1: limits.write_stall: is -30s; allowed is 1s to 1h0m0s"},
+		{"a date", inHost("roster.timeout = 1979-05-27"), "c.toml:4:1: host.roster.timeout: is a date or time; write a duration"},
+		{"a bad size", global("limits.outbox_bytes = '1 mb'"), `c.toml:1:1: limits.outbox_bytes: is "1 mb", which is no size`},
+		{"a size that overflows", global("limits.outbox_bytes = '9999999999999999999GiB'"), `c.toml:1:1: limits.outbox_bytes: is "9999999999999999999GiB", which is no size`},
+		{"a small size", global("limits.outbox_bytes = -1"), "c.toml:1:1: limits.outbox_bytes: is -1 bytes; allowed is 16384 to 1073741824"},
+		{"a size that is a list", global("limits.outbox_bytes = []"), "c.toml:1:1: limits.outbox_bytes: is a list; write a number of bytes"},
+		{"a port alone", global("listen.c2s = '5222'"), `c.toml:1:1: listen.c2s: is "5222", which is no host:port`},
+		{"a port that is none", global("listen.c2s = ':xmpp'"), `c.toml:1:1: listen.c2s: is ":xmpp", whose port is not a number`},
+		{"a bad choice", global("log.level = 'inof'"), `c.toml:1:1: log.level: is "inof"; allowed is one of "debug", "info", "warn", "error"; did you mean info?`},
+		{"a later auth method", inHost("auth.method = 'jwt'"), `c.toml:4:1: host.auth.method: "jwt" is not in this version; allowed is one of "accounts", "open", "anonymous"`},
+		{"an unknown auth method", inHost("auth.method = 'acounts'"), `c.toml:4:1: host.auth.method: is "acounts"; allowed is one of "accounts", "open", "anonymous"; did you mean accounts?`},
+		{"an origin with a path", global("http.origins = ['https://a.example/']"), `c.toml:1:1: http.origins: has "https://a.example/", which is no origin`},
+		{"origins that are text", global("http.origins = '*'"), `c.toml:1:1: http.origins: is text; write a list`},
+		{"a number among origins", global("http.origins = [1]"), `c.toml:1:1: http.origins: has a number in its list`},
+
+		{"token twice", global("[admin]\ntoken = 'x'\ntoken_env = 'X'"), "c.toml:3:1: admin.token_env: is set, and admin.token too; keep one of them"},
+		{"token file missing", global("admin.token_file = 'nope'"), "c.toml:1:1: admin.token_file: can't be read: stat "},
+		{"token file is a folder", global("admin.token_file = '.'"), "c.toml:1:1: admin.token_file: names "},
+		{"token env empty", inHost("admin_token_env = 'ROLLCALL_TEST_UNSET'"), "c.toml:4:1: host.admin_token_env: names the environment variable ROLLCALL_TEST_UNSET, which is not set"},
+		{"token with a line break", inHost(`roster.token = "a\r\nX: y"`), "c.toml:4:1: host.roster.token: has a space, a control character or a letter outside ASCII at position 2"},
+		{"token with a space", global("admin.token = 'two words'"), "c.toml:1:1: admin.token: has a space"},
+		{"two tokens for the service", inHost("roster.token = ['a', 'b']"), "c.toml:4:1: host.roster.token: has 2 tokens; a request carries one"},
+		{"token of a wrong type", global("admin.token = 5"), "c.toml:1:1: admin.token: is a number; write the token in quotes, or a list of tokens"},
+
+		{"nothing to listen on", global("[listen]\nc2s = ''\nhttp = ''"), "c.toml:1:2: listen: has no address"},
+		{"an address twice", global("listen.c2s = '127.0.0.1:5280'"), `c.toml:1:1: listen.http: is "127.0.0.1:5280", as listen.c2s is`},
+		{"certificate without key", global("tls.cert = 'a'"), "c.toml:1:1: tls.key: is missing; tls.cert needs its private key"},
+		{"key without certificate", global("tls.key = 'a'"), "c.toml:1:1: tls.cert: is missing; tls.key needs its certificate"},
+		{"direct TLS without certificate", global("listen.c2s_tls = '127.0.0.1:5223'"), "c.toml:1:1: listen.c2s_tls: needs a certificate; set tls.cert and tls.key"},
+		{"https without certificate", global("listen.https = '127.0.0.1:5281'"), "c.toml:1:1: listen.https: needs a certificate"},
+		{"sign-in from elsewhere without certificate", global("listen.c2s = ':5222'"), `c.toml:1:1: listen.c2s: is ":5222", which other machines can reach, but clients could not sign in without TLS`},
+		{"open to everybody", global("listen.c2s = '192.0.2.1:5222'\ntls.require = false") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open", which lets anybody in as anybody, but listen.c2s = "192.0.2.1:5222"`},
+		{"open behind http", global("listen.http = ':5280'\nadmin.token = 'x'") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open"`},
+		{"unprotected notifications", global("listen.http = ':5280'"), `c.toml:1:1: listen.http: is ":5280", which other machines can reach, but nothing protects the notifications for host "localhost"`},
+		{"a host unprotected", global("listen.http = ':5280'") + "admin_token = 'x'\n[[host]]\nname = 'b'\nroster.url = 'x'\n", `c.toml:1:1: listen.http: is ":5280", which other machines can reach, but nothing protects the notifications for host "b"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("c.toml", []byte(c.toml))
+			var all Errors
+			if !errors.As(err, &all) {
+				t.Fatalf("error is %v", err)
+			}
+			if len(all) != 1 || !strings.HasPrefix(all[0].Error(), c.want) {
+				t.Errorf("got\n%v\nwant one error that begins\n%s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAllErrorsAtOnceInOrder(t *testing.T) {
+	_, err := Parse("c.toml", []byte("data_dirr = 1\n[log]\nformat = 'xml'\n[[host]]\nname = 'x'\nroster.url = 3\nauth.method = 'http'\n"+
+		"[[host]]\nname = 'y'\nroster = { url = 'z', timeout = 5 }\n"))
+	var got []string
+	for line := range strings.Lines(fmt.Sprint(err)) {
+		place, _, _ := strings.Cut(line, ": is")
+		place, _, _ = strings.Cut(place, ": \"")
+		got = append(got, place)
+	}
+	want := []string{"c.toml:1:1: data_dirr", "c.toml:3:1: log.format", "c.toml:6:1: host.roster.url",
+		"c.toml:7:1: host.auth.method", "c.toml:10:23: host.roster.timeout"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s\n%v", diff, err)
+	}
+}
+
+func TestKeyErrorFindsTheLine(t *testing.T) {
+	c, err := Parse("c.toml", []byte(minimal+"[[host]]\nname = 'b'\n\nroster.url = 'x'\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		HostKey(1, "roster.url"):   "c.toml:7:1: host.roster.url: bad",
+		HostKey(0, "roster.url"):   "c.toml:3:1: host.roster.url: bad",
+		HostKey(1, "roster.token"): "c.toml:7:1: host.roster.token: bad", // its table begins there
+		HostKey(1, "auth.method"):  "c.toml:4:3: host.auth.method: bad",
+		"tls.cert":                 "c.toml: tls.cert: bad",
+	} {
+		if got := c.KeyError(key, errors.New("bad")).Error(); got != want {
+			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
+	}
+}
+
+func TestCheckOfAConfigMadeByAProgram(t *testing.T) {
+	c := Default()
+	c.Hosts = []Host{DefaultHost("localhost", "http://x/%s")}
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	c.Hosts[0].Auth.Method = AuthOpen
+	c.Listen.HTTP = ":0"
+	err := c.Check()
+	if got := strings.Count(fmt.Sprint(err), "\n") + 1; got != 2 || !strings.HasPrefix(err.Error(), "host.auth.method: is \"open\"") {
+		t.Errorf("want errors for open and for the missing token, got %v", err)
+	}
+	c.Listen = Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
+	if err := c.Check(); err != nil {
+		t.Errorf("the same ephemeral port twice: %v", err)
+	}
+}
+
+func TestLoadNamesTheMissingFile(t *testing.T) {
+	_, err := Load("/nonexistent/rollcall.toml")
+	if want := "/nonexistent/rollcall.toml: can't be read: no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:1": true, "127.8.9.1:1": true, "[::1]:1": true, "localhost:1": true, "[::ffff:127.0.0.1]:1": true,
+		":1": false, "0.0.0.0:1": false, "[::]:1": false, "192.168.0.1:1": false, "localhost.example.com:1": false,
+		"127.1:1": false, "127.0.0.1": false, "": false,
+	} {
+		if got := Loopback(addr); got != want {
+			t.Errorf("Loopback(%q) = %v", addr, got)
+		}
+	}
+}
+
+func TestSignInNeedsTLS(t *testing.T) {
+	for _, c := range []struct {
+		what      string
+		listen    Listen
+		tls       TLS
+		c2s, http bool
+	}{
+		{"defaults", Listen{C2S: "127.0.0.1:1", HTTP: "127.0.0.1:2"}, TLS{Require: true}, false, false},
+		{"certificate", Listen{C2S: "127.0.0.1:1", HTTP: "127.0.0.1:2"}, TLS{Cert: "c", Require: true}, true, false},
+		{"everywhere", Listen{C2S: ":1", HTTP: ":2"}, TLS{Cert: "c", Require: true}, true, true},
+		{"proxy", Listen{C2S: ":1", HTTP: ":2"}, TLS{Cert: "c"}, false, false},
+	} {
+		cfg := &Config{Listen: c.listen, TLS: c.tls}
+		if got := cfg.SignInNeedsTLS("c2s"); got != c.c2s {
+			t.Errorf("%s: c2s %v", c.what, got)
+		}
+		if got := cfg.SignInNeedsTLS("http"); got != c.http {
+			t.Errorf("%s: http %v", c.what, got)
+		}
+	}
+}
+
+func TestSecretsDoNotShow(t *testing.T) {
+	const canary = "canary-token"
+	c, err := Parse("c.toml", []byte("admin.token = '"+canary+"'\n"+minimal+"roster.token = '"+canary+"'\nadmin_token = ['"+canary+"']\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Hosts[0].Roster.Token
+	if string(s) != canary {
+		t.Fatalf("the token is lost")
+	}
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		fmt.Fprintf(&out, verb+verb+verb, s, c.Hosts[0], c.Admin)
+	}
+	fmt.Fprintf(&out, "%+v", c.Hosts)
+	j, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(j)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "token", s, "admin", c.Admin, "host", c.Hosts[0])
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "token", s, "admin", c.Admin, "host", c.Hosts[0])
+	if strings.Contains(out.String(), canary) || strings.Contains(out.String(), fmt.Sprintf("%x", canary)) {
+		t.Errorf("a secret shows: %s", out.String())
+	}
+	if !strings.Contains(out.String(), "[secret]") || Secret("").String() != "" {
+		t.Error("a secret does not say that it is one")
+	}
+}
+
+// FuzzParse: whatever the file, an answer comes, and each error says which file.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte(sample()))
+	f.Add([]byte("host = [{name = 'x', auth = {plan = [1, {a.b = 2}]}}]\n[[limits]]\n[a.\"b.c\".d]\nx = 1979-05-27T07:32:00Z"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, err := Parse("c.toml", b)
+		if err == nil {
+			return
+		}
+		var all Errors
+		if !errors.As(err, &all) || len(all) == 0 {
+			t.Fatalf("%T %v", err, err)
+		}
+		for _, e := range all {
+			if e.File != "c.toml" || e.Line < 0 || e.Err == nil {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
