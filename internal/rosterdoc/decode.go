@@ -2,6 +2,7 @@ package rosterdoc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -78,9 +79,10 @@ type decoder struct {
 
 	found   []contact
 	dropped []drop
-	seen    int    // contacts so far, those that were dropped included
-	list    string // "items" or "roster" once the document is known to be a list
-	groups  []string
+	seen    int      // contacts so far, those that were dropped included
+	list    string   // "items" or "roster" once the document is known to be a list
+	groups  []string // of all contacts: each found one has a piece of it
+	order   []int32  // of found, by address
 }
 
 // contact is an item and where it came from.
@@ -103,11 +105,11 @@ const keepCapacity = 1024
 func (d *decoder) release() {
 	// Nothing of the document may be held while the decoder waits for the next one.
 	clear(d.found)
-	clear(d.groups[:cap(d.groups)])
+	clear(d.groups)
 	d.doc, d.list, d.seen, d.opt = "", "", 0, Options{}
-	d.found, d.dropped = d.found[:0], nil
+	d.found, d.groups, d.order, d.dropped = d.found[:0], d.groups[:0], d.order[:0], nil
 	d.json.Reset(new(bytes.Buffer))
-	if cap(d.found) <= keepCapacity {
+	if cap(d.found) <= keepCapacity && cap(d.groups) <= 4*keepCapacity {
 		decoders.Put(d)
 	}
 }
@@ -180,21 +182,31 @@ func (d *decoder) warn(key, reason string) {
 // result makes the roster of what was found. Contacts that repeat another's address are dropped here: it
 // takes the sorting to see them.
 func (d *decoder) result() (*Roster, []Dropped, error) {
-	slices.SortStableFunc(d.found, func(a, b contact) int { return a.JID.Compare(b.JID) })
-	kept := d.found[:0]
-	for _, c := range d.found {
-		if n := len(kept); n > 0 && kept[n-1].JID == c.JID {
+	for i := range d.found {
+		d.order = append(d.order, int32(i))
+	}
+	byAddress := func(a, b int32) int {
+		// Of one address the first stands, so it has to come first.
+		return cmp.Or(d.found[a].JID.Compare(d.found[b].JID), cmp.Compare(a, b))
+	}
+	if !slices.IsSortedFunc(d.order, byAddress) {
+		slices.SortFunc(d.order, byAddress)
+	}
+	kept := d.order[:0]
+	for _, i := range d.order {
+		c := &d.found[i]
+		if n := len(kept); n > 0 && d.found[kept[n-1]].JID == c.JID {
 			d.dropped = append(d.dropped, drop{Dropped{Key: cut(c.key), Reason: "is there already as " + cut(c.JID.String())}, c.at})
 			continue
 		}
-		kept = append(kept, c)
+		kept = append(kept, i)
 	}
 	slices.SortStableFunc(d.dropped, func(a, b drop) int { return a.at - b.at })
 	var dropped []Dropped
 	for i := range d.dropped {
 		dropped = append(dropped, d.dropped[i].Dropped)
 	}
-	return assemble(len(kept), func(i int) *Item { return &kept[i].Item }), dropped, nil
+	return assemble(len(kept), func(i int) *Item { return &d.found[kept[i]].Item }), dropped, nil
 }
 
 // members calls f for each member of the object that comes next; f reads the value.

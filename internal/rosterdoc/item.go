@@ -2,7 +2,6 @@ package rosterdoc
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"rollcall/internal/jid"
@@ -196,7 +195,7 @@ func (t *draft) setAsk(s string, inList bool) {
 
 // groupsMember reads groups in their three forms.
 func (d *decoder) groupsMember(t *draft) error {
-	d.groups = d.groups[:0]
+	start := len(d.groups)
 	var err error
 	switch kind := d.json.PeekKind(); kind {
 	case '[':
@@ -214,13 +213,13 @@ func (d *decoder) groupsMember(t *draft) error {
 	if err != nil {
 		return err
 	}
-	slices.Sort(d.groups)
-	d.groups = slices.Compact(d.groups)
-	if len(d.groups) > MaxGroups {
+	own := normalGroups(d.groups[start:])
+	if len(own) > MaxGroups {
 		t.fault("has more than %d groups", MaxGroups)
 		return nil
 	}
-	t.groups = slices.Clone(d.groups)
+	// The capacity ends where the piece does: the next contact's groups follow it.
+	t.groups = own[:len(own):len(own)]
 	return nil
 }
 
