@@ -34,7 +34,7 @@ type user struct {
 	mu       sync.Mutex // held while writing, and for what follows
 	conn     net.Conn
 	contacts []string // addresses, one copy of each for all users
-	presence []byte // what was sent last, from its attributes on; nil before the first
+	presence []byte   // what was sent last, from its attributes on; nil before the first
 }
 
 type server struct {

@@ -29,7 +29,7 @@ api_permissions:
     who: all
     what: "*"
 listen:
-  - {port: %[2]s, ip: "127.0.0.1", module: ejabberd_c2s, max_stanza_size: 262144, access: all, shaper: none%[4]s}
+  - {port: %[2]s, ip: "127.0.0.1", module: ejabberd_c2s, max_stanza_size: 262144, access: all, shaper: none, backlog: 1024%[4]s}
   - {port: %[3]s, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {"/api": mod_http_api}}
 modules:
   mod_admin_extra: {}
@@ -58,7 +58,7 @@ func startEjabberd(ctx context.Context, o Options) (*Running, error) {
 		return nil, err
 	}
 	// Without a node name nothing but the two listeners is opened. +Q is the number of sockets, +P of Erlang processes.
-	cmd := exec.Command("erl", "-noinput", "+K", "true", "+Q", "65536", "+P", "500000", "-pa", ebin,
+	cmd := exec.Command("erl", "-noinput", "+Q", "65536", "+P", "500000", "-pa", ebin,
 		"-mnesia", "dir", fmt.Sprintf("%q", filepath.Join(o.Dir, "mnesia")), "-s", "ejabberd")
 	cmd.Env = append(os.Environ(), "EJABBERD_CONFIG_PATH="+config, "EJABBERD_LOG_PATH="+filepath.Join(o.Dir, "ejabberd.log"),
 		"HOME="+o.Dir, "SPOOL_DIR="+o.Dir)

@@ -1,0 +1,111 @@
+package service
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestServiceAnswersFetches(t *testing.T) {
+	g, err := NewGraph(4, 2, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Serve("127.0.0.1:0", g, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	get := func(user string) (int, string) {
+		resp, err := client.Get(fmt.Sprintf(s.URL(), user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	for range 2 { // the second time over the same connection
+		if code, body := get("u1"); code != 200 || body != string(g.AppendRoster(nil, 1)) {
+			t.Errorf("u1: %d %s", code, body)
+		}
+	}
+	for _, user := range []string{"u4", "john"} {
+		if code, _ := get(user); code != 404 {
+			t.Errorf("%s: %d", user, code)
+		}
+	}
+	if total, most := s.Requests(); total != 4 || most != 1 {
+		t.Errorf("%d requests, at most %d at a time", total, most)
+	}
+	client.CloseIdleConnections()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Prosody asks for the connection to be closed.
+func TestServiceClosesWhenAsked(t *testing.T) {
+	g, err := NewGraph(4, 2, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Serve("127.0.0.1:0", g, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", s.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, "GET /contacts/u0 HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasSuffix(string(answer), "}") {
+		t.Errorf("%q, %v", answer, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNotify(t *testing.T) {
+	answer := `{"status":"ok","message":"","updated":2,"errors":0}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var names []string
+		if err := json.NewDecoder(r.Body).Decode(&names); err != nil || strings.Join(names, " ") != "u3 u5" {
+			t.Errorf("%q, %v", names, err)
+		}
+		if r.Host != "chat.example" || r.Header.Get("Authorization") != "Bearer secret" {
+			t.Errorf("Host %q, Authorization %q", r.Host, r.Header.Get("Authorization"))
+		}
+		io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	n := NewNotifier(server.URL, "chat.example", "secret", 1)
+	defer n.Close()
+	if err := n.Notify(t.Context(), []int{3, 5}); err != nil {
+		t.Error(err)
+	}
+	for _, answer = range []string{`{"updated":1,"errors":1}`, `{"updated":1}`, `no JSON`} {
+		if err := n.Notify(t.Context(), []int{3, 5}); err == nil {
+			t.Errorf("%s: no error", answer)
+		}
+	}
+}
