@@ -281,7 +281,7 @@ func (p *parser) closing(final bool) (Event, error) {
 	if final || p.tagMayBeWhole(b) {
 		var next int
 		if next, err = scanEndTag(b, p.pos+2, p.rootName); err == nil {
-			p.pos = next
+			p.pos, p.base = next, next
 			p.phase = afterClose
 			return Event{Kind: Close}, nil
 		}

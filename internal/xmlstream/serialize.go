@@ -1,92 +1,145 @@
 package xmlstream
 
-import "strconv"
+import (
+	"strconv"
+	"unicode/utf8"
+)
 
 // AppendXML appends the element as XML. defaultNS is the default namespace of the place where it will stand: what
 // the stream root or the enclosing element declares as xmlns. Elements are written without prefixes; an attribute in
 // a namespace of its own gets a prefix declared on its element, so the bytes mean the same wherever they are put.
+//
+// A parser reads from the bytes an element equal to e. Text and values may be any strings: what XML cannot express,
+// even by a reference (control characters, U+FFFE, U+FFFF, bytes that are not UTF-8), is written as U+FFFD. Names are
+// written as they are; they come from the reader, which checked them, or from the program.
 func (e *Element) AppendXML(dst []byte, defaultNS string) []byte {
 	dst = append(dst, '<')
+	inside := e.Space
+	if e.Space == nsXML {
+		// The one namespace that may not be a default one, and the one prefix that needs no declaration.
+		dst = append(dst, "xml:"...)
+		inside = defaultNS
+	}
 	dst = append(dst, e.Local...)
-	if e.Space != defaultNS {
-		dst = append(dst, ` xmlns='`...)
-		dst = AppendEscaped(dst, e.Space)
+	if inside != defaultNS {
+		dst = append(dst, " xmlns='"...)
+		dst = AppendEscaped(dst, inside)
 		dst = append(dst, '\'')
 	}
 	for i := range e.Attrs {
-		dst = e.appendAttr(dst, i)
+		if a := &e.Attrs[i]; a.Space == "" {
+			dst = append(dst, ' ')
+		} else {
+			dst = appendAttrPrefix(dst, a.Space, i)
+		}
+		dst = append(dst, e.Attrs[i].Local...)
+		dst = append(dst, "='"...)
+		dst = AppendEscaped(dst, e.Attrs[i].Value)
+		dst = append(dst, '\'')
 	}
 	if len(e.Nodes) == 0 {
-		return append(dst, '/', '>')
+		return append(dst, "/>"...)
 	}
 	dst = append(dst, '>')
 	for i := range e.Nodes {
 		if c := e.Nodes[i].Elem; c != nil {
-			dst = c.AppendXML(dst, e.Space)
+			dst = c.AppendXML(dst, inside)
 		} else {
-			dst = AppendEscaped(dst, e.Nodes[i].Text)
+			dst = appendText(dst, e.Nodes[i].Text)
 		}
 	}
-	dst = append(dst, '<', '/')
+	dst = append(dst, "</"...)
+	if e.Space == nsXML {
+		dst = append(dst, "xml:"...)
+	}
 	dst = append(dst, e.Local...)
 	return append(dst, '>')
 }
 
-func (e *Element) appendAttr(dst []byte, i int) []byte {
-	a := &e.Attrs[i]
-	dst = append(dst, ' ')
-	switch a.Space {
-	case "":
-	case nsXML:
-		dst = append(dst, "xml:"...)
-	default:
-		// One declaration for each attribute, though two may share a namespace: such attributes are rare, and
-		// numbering by position cannot collide.
-		prefix := "ns" + strconv.Itoa(i)
-		dst = append(dst, "xmlns:"...)
-		dst = append(dst, prefix...)
-		dst = append(dst, '=', '\'')
-		dst = AppendEscaped(dst, a.Space)
-		dst = append(dst, '\'', ' ')
-		dst = append(dst, prefix...)
-		dst = append(dst, ':')
+// appendAttrPrefix writes the prefix of an attribute in a namespace, after its declaration where one is needed: one for
+// each attribute, though two may share a namespace. Such attributes are rare, and numbering by position cannot collide.
+func appendAttrPrefix(dst []byte, space string, i int) []byte {
+	if space == nsXML {
+		return append(dst, " xml:"...)
 	}
-	dst = append(dst, a.Local...)
-	dst = append(dst, '=', '\'')
-	dst = AppendEscaped(dst, a.Value)
-	return append(dst, '\'')
+	dst = append(dst, " xmlns:ns"...)
+	dst = strconv.AppendInt(dst, int64(i), 10)
+	dst = append(dst, "='"...)
+	dst = AppendEscaped(dst, space)
+	dst = append(dst, "' ns"...)
+	dst = strconv.AppendInt(dst, int64(i), 10)
+	return append(dst, ':')
 }
 
-// AppendEscaped appends character data or an attribute value so that a parser reads s again: the five predefined
-// entities, and references for the white space that a parser would otherwise normalise (XML 1.0 sections 2.11, 3.3.3).
-// In character data a newline or tab may be written as it is, but a reference is never wrong.
-func AppendEscaped(dst []byte, s string) []byte {
+// escapes are what is written in place of a byte; the tables below hold indexes of it.
+var escapes = [...]string{
+	1: "&lt;", "&gt;", "&amp;", "&apos;", "&quot;", "&#13;", "&#10;", "&#9;", replacement,
+}
+
+const (
+	replacement = "\uFFFD"
+	// notASCII marks bytes that are looked at together with those after them.
+	notASCII = uint8(len(escapes))
+)
+
+// textEscapes is for character data: '>' only matters behind "]]", which may stand in another node, and CR would be
+// read as LF (XML 1.0 section 2.11). valueEscapes is for attribute values in quotes of either kind, where any white
+// space would be read as a space (section 3.3.3).
+var textEscapes, valueEscapes = func() (text, value [256]uint8) {
+	for c := range 256 {
+		switch {
+		case c >= utf8.RuneSelf:
+			text[c], value[c] = notASCII, notASCII
+		case !isChar(rune(c)):
+			text[c], value[c] = 9, 9
+		}
+	}
+	for i, c := range "<>&'\"\r\n\t" {
+		value[c] = uint8(i + 1)
+	}
+	for _, c := range "<>&\r" {
+		text[c] = value[c]
+	}
+	return
+}()
+
+// AppendEscaped appends an attribute value, or character data, so that a parser reads s again: the five predefined
+// entities, references for white space other than spaces, and U+FFFD for what XML cannot express.
+func AppendEscaped(dst []byte, s string) []byte { return appendEscaped(dst, s, &valueEscapes) }
+
+// appendText is AppendEscaped for character data only, where less needs escaping.
+func appendText(dst []byte, s string) []byte { return appendEscaped(dst, s, &textEscapes) }
+
+func appendEscaped(dst []byte, s string, table *[256]uint8) []byte {
 	last := 0
-	for i := 0; i < len(s); i++ {
-		var esc string
-		switch s[i] {
-		case '<':
-			esc = "&lt;"
-		case '>':
-			esc = "&gt;"
-		case '&':
-			esc = "&amp;"
-		case '\'':
-			esc = "&apos;"
-		case '"':
-			esc = "&quot;"
-		case '\r':
-			esc = "&#13;"
-		case '\n':
-			esc = "&#10;"
-		case '\t':
-			esc = "&#9;"
-		default:
+	for i := 0; i < len(s); {
+		esc := table[s[i]]
+		if esc == 0 {
+			i++
 			continue
 		}
+		n := 1
+		if esc == notASCII {
+			if n = charLenString(s[i:]); n > 0 {
+				i += n
+				continue
+			}
+			esc, n = 9, -n
+		}
 		dst = append(dst, s[last:i]...)
-		dst = append(dst, esc...)
-		last = i + 1
+		dst = append(dst, escapes[esc]...)
+		i += n
+		last = i
 	}
 	return append(dst, s[last:]...)
+}
+
+// charLenString gives the length of the character outside ASCII that s begins with; when XML does not allow it, the
+// number of bytes to replace, negated.
+func charLenString(s string) int {
+	r, n := utf8.DecodeRuneInString(s)
+	if r == utf8.RuneError && n == 1 || r == 0xFFFE || r == 0xFFFF {
+		return -n
+	}
+	return n
 }
