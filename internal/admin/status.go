@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is the answer of /admin/status. A host's token shows that host alone.
+type Status struct {
+	Version string       `json:"version"`
+	Ready   bool         `json:"ready"`
+	Started time.Time    `json:"started"`
+	Hosts   []HostStatus `json:"hosts"` // by name
+}
+
+// HostStatus is the state of one host.
+type HostStatus struct {
+	Host     string        `json:"host"`
+	Users    int           `json:"users"`    // online
+	Sessions int           `json:"sessions"` // of these users
+	Rosters  RosterCounts  `json:"rosters"`
+	Service  ServiceStatus `json:"service"`
+}
+
+// RosterCounts says what is known of the rosters of the users online: Known has Stale in it, Unknown has not.
+type RosterCounts struct {
+	Known   int `json:"known"`
+	Stale   int `json:"stale"`   // known to be out of date; a fetch is due
+	Unknown int `json:"unknown"` // has not arrived yet
+	Kept    int `json:"kept"`    // copies for users who are offline
+}
+
+// ServiceStatus is how the host's roster service does.
+type ServiceStatus struct {
+	State       string    `json:"state"` // "ok", "failing", "down" (asked with single probes only), "unasked"
+	Fetches     uint64    `json:"fetches"`
+	Failures    uint64    `json:"failures"`
+	InFlight    int       `json:"in_flight"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastFailure time.Time `json:"last_failure,omitzero"`
+	LastError   string    `json:"last_error,omitempty"` // while it is failing or down
+}
+
+func (a *API) status(r *http.Request, g grant) (any, error) {
+	if g.by == byLoopback && !a.ownName(r) {
+		return nil, refuse(http.StatusForbidden, "the Host header %q is not a name of this server; use its IP address, localhost, or set admin.token", r.Host)
+	}
+	s := Status{Version: a.opts.Version, Ready: a.opts.Ready(), Started: a.started.UTC().Truncate(time.Second), Hosts: []HostStatus{}}
+	for _, h := range a.hosts {
+		if g.allows(h) {
+			hs := h.Status()
+			hs.Host = h.Name
+			s.Hosts = append(s.Hosts, hs)
+		}
+	}
+	slices.SortFunc(s.Hosts, func(x, y HostStatus) int { return strings.Compare(x.Host, y.Host) })
+	return s, nil
+}
+
+// health is for load balancers and scripts, and so for everybody: 200 when ready to take clients.
+func (a *API) health(r *http.Request) (any, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		no := refuse(http.StatusMethodNotAllowed, "%s is not for this path; use GET", r.Method)
+		no.allow = "GET, HEAD"
+		return nil, no
+	}
+	if !a.opts.Ready() {
+		no := refuse(http.StatusServiceUnavailable, "the server is starting or stopping")
+		no.retryAfter = time.Second
+		return nil, no
+	}
+	return short{Status: "ok", Message: "ready"}, nil
+}
