@@ -47,7 +47,8 @@ type Client struct {
 	Index int
 	User  string
 
-	// Reply collects answers while the stanzas of one read are handled; they leave in one write. Only a Handler may touch it.
+	// Reply collects answers while the stanzas of one read are handled; they leave in one write, unless Flush is called before. Only a
+	// Handler may touch it.
 	Reply []byte
 
 	cfg     *Config
@@ -220,7 +221,7 @@ func (c *Client) expect(prefix, id string) ([]byte, error) {
 			return item, nil
 		}
 		c.handler(c, item)
-		if err := c.flush(); err != nil {
+		if err := c.Flush(); err != nil {
 			return nil, err
 		}
 	}
@@ -278,7 +279,7 @@ func (c *Client) run() {
 			}
 			c.handler(c, item)
 		}
-		if err := c.flush(); err != nil {
+		if err := c.Flush(); err != nil {
 			c.fail(err)
 			return
 		}
@@ -299,7 +300,8 @@ func (c *Client) fail(err error) {
 	}
 }
 
-func (c *Client) flush() error {
+// Flush writes what Reply holds. Only a Handler may call it.
+func (c *Client) Flush() error {
 	if len(c.Reply) == 0 {
 		return nil
 	}

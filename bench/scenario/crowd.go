@@ -26,6 +26,7 @@ type crowd struct {
 	pushes    atomic.Pointer[expectation] // pushes that are waited for, if any
 	presences atomic.Pointer[expectation] // presences that are waited for
 	chat      atomic.Pointer[conversation]
+	say       func(*member) // sends a message that stands in Reply
 
 	mu       sync.Mutex
 	strayed  int   // stanzas that nothing in the scenario explains
@@ -86,7 +87,7 @@ func (e *expectation) wait(ctx context.Context, what string, limit time.Duration
 }
 
 func newCrowd(g *service.Graph, cfg *client.Config) *crowd {
-	c := &crowd{graph: g, members: make([]*member, g.Users), base: time.Now()}
+	c := &crowd{graph: g, members: make([]*member, g.Users), base: time.Now(), say: (*member).say}
 	for i := range c.members {
 		m := &member{crowd: c, seen: make([]uint64, (g.Contacts+63)/64), unseen: g.Contacts}
 		m.partner = []byte("<message type='chat' to='" + g.JID(i^1) + "' id='")
@@ -276,8 +277,17 @@ func (m *member) message(stanza []byte) {
 	}
 	if talk.answering.Load() {
 		m.Reply = m.appendMessage(m.Reply, now)
+		m.crowd.say(m)
 	}
 	m.received.Add(1)
+}
+
+// say sends what was written at once, and not together with the next answer: people's messages come one by one, each in a packet
+// of its own, and a server must not look cheaper than they allow.
+func (m *member) say() {
+	if err := m.Flush(); err != nil {
+		m.crowd.stray(m, fmt.Appendf(nil, "an error while answering: %v", err))
+	}
 }
 
 func (m *member) appendMessage(dst []byte, now int64) []byte {

@@ -17,6 +17,7 @@ func someone(t *testing.T) (*crowd, *member) {
 		t.Fatal(err)
 	}
 	c := newCrowd(g, &client.Config{})
+	c.say = func(*member) {} // nobody is connected
 	return c, c.members[1]
 }
 
