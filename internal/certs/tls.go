@@ -115,3 +115,17 @@ func endPoint(cert *x509.Certificate) []byte {
 	d.Write(cert.Raw)
 	return d.Sum(nil)
 }
+
+// Listen wraps the connections that l accepts in Conn, for a server that puts TLS over them itself, as net/http does.
+func Listen(l net.Listener) net.Listener { return listener{l} }
+
+type listener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{Conn: c}, nil
+}

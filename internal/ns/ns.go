@@ -15,6 +15,7 @@ const (
 	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v0.4: channel-binding types
 	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121
+	Limits  = "urn:xmpp:stream-limits:0"             // XEP-0478 v0.2: the largest element taken
 	Framing = "urn:ietf:params:xml:ns:xmpp-framing"  // RFC 7395: WebSocket
 	XML     = "http://www.w3.org/XML/1998/namespace" // Namespaces in XML 1.0: the prefix xml
 	XMLNS   = "http://www.w3.org/2000/xmlns/"        // Namespaces in XML 1.0: the prefix xmlns
