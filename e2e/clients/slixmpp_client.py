@@ -1,0 +1,123 @@
+"""One slixmpp client, told what to do and telling what it saw in JSON lines.
+
+The first line on stdin is its configuration: jid, password, host, port, ca (a PEM file) and direct
+(TLS from the first byte instead of STARTTLS). Each further line is a command. What the client sees
+goes to stdout, an event a line. ../client_test.go has the words of both.
+"""
+
+import asyncio
+import json
+import sys
+
+from slixmpp import ClientXMPP
+from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import StanzaPath
+
+ROSTER = "{jabber:iq:roster}"
+
+
+def emit(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def items(iq):
+    """The items of a roster IQ as they stand on the wire, not as slixmpp keeps them."""
+    return [
+        {
+            "jid": el.get("jid"),
+            "name": el.get("name", ""),
+            "groups": sorted(g.text or "" for g in el.findall(ROSTER + "group")),
+            "subscription": el.get("subscription", "none"),
+        }
+        for el in iq.xml.findall(f"{ROSTER}query/{ROSTER}item")
+    ]
+
+
+class Client(ClientXMPP):
+    def __init__(self, config):
+        super().__init__(config["jid"], config["password"])
+        self.config = config
+        self.over = asyncio.get_event_loop().create_future()
+        self.auto_authorize = None
+        self.auto_subscribe = False
+        self.register_plugin("xep_0199")
+        self.ca_certs = config["ca"]
+        self.enable_direct_tls = config["direct"]
+        self.enable_starttls = not config["direct"]
+        self.enable_plaintext = False
+
+        self.add_event_handler("session_start", self.on_start)
+        self.add_event_handler("failed_auth", lambda s: emit("auth-failed", condition=s["condition"]))
+        self.add_event_handler("failed_all_auth", lambda _: self.end())
+        self.add_event_handler("stream_error", lambda s: emit("stream-error", condition=s["condition"]))
+        self.add_event_handler("disconnected", lambda _: self.end())
+        self.add_event_handler("message", self.on_message)
+        self.add_event_handler("presence", self.on_presence)
+        self.register_handler(Callback("push", StanzaPath("iq@type=set/roster"), self.on_push))
+
+    def end(self):
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def on_start(self, _):
+        emit(
+            "online",
+            jid=self.boundjid.full,
+            mechanism=self.plugin["feature_mechanisms"].mech.name,
+            tls=self.socket.version(),
+        )
+
+    def on_message(self, msg):
+        emit("message", **{"from": msg["from"].full}, type=msg["type"], body=msg["body"],
+             condition=msg["error"]["condition"] if msg["type"] == "error" else "")
+
+    def on_presence(self, pres):
+        show = pres.xml.find("{jabber:client}show")
+        emit("presence", **{"from": pres["from"].full}, type=pres.xml.get("type", ""),
+             show="" if show is None else show.text or "", status=pres["status"])
+
+    def on_push(self, iq):
+        for item in items(iq):
+            emit("push", **item)
+
+    async def do(self, command):
+        match command["do"]:
+            case "roster":
+                try:
+                    emit("roster", items=items(await self.get_roster()))
+                except IqError as e:
+                    emit("roster-error", type=e.etype, condition=e.condition)
+                except IqTimeout:
+                    emit("roster-error", type="none", condition="no answer")
+            case "presence":
+                self.send_presence(pshow=command.get("show"), pstatus=command.get("status"))
+            case "message":
+                self.send_message(mto=command["to"], mbody=command["body"], mtype="chat")
+            case "ping":
+                await self.plugin["xep_0199"].ping(jid=self.boundjid.domain)
+                emit("pong")
+            case "quit":
+                self.disconnect()
+
+    async def commands(self, reader):
+        while line := await reader.readline():
+            await self.do(json.loads(line))
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    config = json.loads(await reader.readline())
+    client = Client(config)
+    client.connect(config["host"], config["port"])
+    commands = asyncio.create_task(client.commands(reader))
+    await asyncio.wait([client.over, commands], return_when=asyncio.FIRST_COMPLETED)
+    if commands.done() and commands.exception():
+        raise commands.exception()
+    await client.over
+    emit("closed")
+
+
+asyncio.run(main())

@@ -1,0 +1,14 @@
+// Package e2e runs the real rollcall binary with real clients: slixmpp, @xmpp/client, go-sendxmpp and, for the demo
+// page, Chromium. Nothing here imports the server's packages; what is tested is what a user has: the command line,
+// the config file, the ports.
+//
+//	make e2e          installs the clients where it can and runs the tests
+//	ROLLCALL_E2E=1 go test ./e2e/
+//
+// A client that is not on this machine skips its tests, or fails them when REQUIRE_ALL=1 or CI=true. Without
+// ROLLCALL_E2E the package does nothing, so that `go test ./...` stays quick.
+//
+// rollcall_test.go starts the server, service_test.go is the application with the contacts, client_test.go drives the
+// programs in clients/, each of which takes commands and reports events as lines of JSON. Every wait is for an event;
+// nothing sleeps.
+package e2e

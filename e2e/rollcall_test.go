@@ -1,0 +1,251 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// password is everybody's.
+const password = "correct horse"
+
+// A rollcall is a running server for the host localhost, with accounts, TLS on every listener and a service behind it.
+type rollcall struct {
+	t       *testing.T
+	service *service
+	certificate
+	config string // path of the config file
+
+	c2s, c2sTLS, http, https int // ports on 127.0.0.1
+
+	process *process
+}
+
+// start runs a server with an account for each user and waits until it is ready for clients.
+func start(t *testing.T, users ...string) *rollcall {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rollcall{
+		t: t, service: startService(t), certificate: makeCertificate(t, dir),
+		config: filepath.Join(dir, "rollcall.toml"),
+		c2s:    freePort(t), c2sTLS: freePort(t), http: freePort(t), https: freePort(t),
+	}
+	text := fmt.Sprintf(`data_dir = "data"
+
+[listen]
+c2s     = "127.0.0.1:%d"
+c2s_tls = "127.0.0.1:%d"
+http    = "127.0.0.1:%d"
+https   = "127.0.0.1:%d"
+
+[tls]
+cert = "cert.pem"
+key  = "key.pem"
+
+[log]
+level = "debug"
+
+[[host]]
+name        = "localhost"
+auth.method = "accounts"
+roster.url  = "%s"
+`, r.c2s, r.c2sTLS, r.http, r.https, r.service.rosterURL())
+	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range users {
+		r.addUser(u)
+	}
+	r.process = startProcess(t, exec.Command(binary, "serve", "-c", r.config))
+	r.process.waitHealthy(t, fmt.Sprintf("http://127.0.0.1:%d/healthz", r.http))
+	return r
+}
+
+func (r *rollcall) addUser(user string) {
+	r.t.Helper()
+	cmd := exec.Command(binary, "user", "add", "-c", r.config, user+"@localhost")
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("rollcall user add %s: %v\n%s", user, err, out)
+	}
+}
+
+// refreshed is the answer to a notification: roster-http.md section 2.
+type refreshed struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	Updated int    `json:"updated"`
+	Errors  int    `json:"errors"`
+}
+
+// notify does what an application does after it changed contacts of those users.
+func (r *rollcall) notify(users ...string) refreshed {
+	r.t.Helper()
+	body, err := json.Marshal(users)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	url := fmt.Sprintf("http://127.0.0.1:%d/roster_admin/refresh", r.http)
+	resp, err := http.Post(url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var got refreshed
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		r.t.Fatalf("POST %s: %s: %v", url, resp.Status, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		r.t.Fatalf("POST %s: %s: %+v", url, resp.Status, got)
+	}
+	return got
+}
+
+// change sets a user's roster in the service and notifies the server, as an application does.
+func (r *rollcall) change(user, roster string) {
+	r.t.Helper()
+	r.service.set(user, roster)
+	if got := r.notify(user); got.Status != "ok" || got.Updated != 1 || got.Errors != 0 {
+		r.t.Fatalf("refresh of %s: %+v, want one update", user, got)
+	}
+}
+
+// A process is a program that runs beside the test, its output kept for when the test fails.
+type process struct {
+	cmd    *exec.Cmd
+	output *log
+	exited chan struct{} // closed when it has ended; err is set then
+	err    error
+
+	stopped sync.Once
+}
+
+// startProcess starts a server process. When the test ends it is asked to stop, and must then exit 0 without having seen a
+// data race.
+func startProcess(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, output: &log{}, exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.output, p.output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		p.stop(t)
+		if t.Failed() {
+			t.Logf("output of rollcall %s:\n%s", strings.Join(cmd.Args[1:], " "), p.output)
+		}
+	})
+	return p
+}
+
+// terminate sends SIGTERM.
+func (p *process) terminate(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Error(err)
+	}
+}
+
+// stop terminates the process and waits until it has ended, once.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	p.stopped.Do(func() {
+		p.terminate(t)
+		select {
+		case <-p.exited:
+		case <-time.After(patience):
+			t.Error("rollcall did not end after SIGTERM")
+			if err := p.cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			<-p.exited
+		}
+		if p.err != nil {
+			t.Errorf("rollcall: %v, want exit status 0", p.err)
+		}
+		if strings.Contains(p.output.String(), "DATA RACE") {
+			t.Error("rollcall: the race detector found something")
+		}
+	})
+}
+
+// waitHealthy asks until the server says that it is ready: it has no other way to tell a test.
+func (p *process) waitHealthy(t *testing.T, url string) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if resp, err := http.Get(url); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-p.exited:
+			t.Fatalf("rollcall ended before it was ready: %v", p.err)
+		case <-deadline:
+			t.Fatalf("rollcall is not ready: %s does not answer 200", url)
+		}
+	}
+}
+
+// A log collects what a process says.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+var ports struct {
+	sync.Mutex
+	next int
+}
+
+// freePort returns a port of 127.0.0.1 that nobody listens on. It lies below the range that kernels take the source
+// ports of connections from, and is not given twice: so nobody takes it before the server does.
+func freePort(t *testing.T) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.next == 0 {
+		ports.next = 20000 + os.Getpid()%10000
+	}
+	for range 1000 {
+		ports.next++
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports.next)); err == nil {
+			l.Close()
+			return ports.next
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}

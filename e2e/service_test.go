@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A service is the application whose contacts the users have: GET /contacts/USER answers with that user's roster.
+type service struct {
+	*httptest.Server
+
+	mu      sync.Mutex
+	rosters map[string]string // by user name; JSON as it goes out
+	broken  *answer           // instead of every roster, when set
+}
+
+// An answer is what a broken service says.
+type answer struct {
+	status      int
+	contentType string
+	body        string
+}
+
+func startService(t *testing.T) *service {
+	s := &service{rosters: map[string]string{}}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *service) rosterURL() string { return s.URL + "/contacts/%s" }
+
+// set changes what a user's roster will be when it is fetched next.
+func (s *service) set(user, roster string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rosters[user] = roster
+}
+
+// fail has the service answer every question so, until recover.
+func (s *service) fail(a answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = &a
+}
+
+func (s *service) recover() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = nil
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The escaped path, so that a name of two segments is seen as what it is.
+	segment, ok := strings.CutPrefix(r.URL.EscapedPath(), "/contacts/")
+	user, err := url.PathUnescape(segment)
+	if !ok || err != nil || r.Method != http.MethodGet {
+		http.Error(w, "GET /contacts/USER", http.StatusBadRequest)
+		return
+	}
+	s.mu.Lock()
+	a := answer{http.StatusOK, "application/json", s.rosters[user]}
+	if s.broken != nil {
+		a = *s.broken
+	}
+	s.mu.Unlock()
+	if a.status == http.StatusOK && a.body == "" {
+		a = answer{http.StatusNotFound, "text/plain", "no such user"}
+	}
+	w.Header().Set("Content-Type", a.contentType)
+	w.WriteHeader(a.status)
+	if _, err := w.Write([]byte(a.body)); err != nil {
+		panic(http.ErrAbortHandler) // the server hung up: nobody to tell
+	}
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond Go: a C compiler (for the race detector), Python (the reference XML parser, and
+# slixmpp), Node.js (@xmpp/client, playwright-core), go-sendxmpp and Chromium. Debian packages only as root on a system
+# with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
+# e2e/node_modules. What it cannot install it names; exit status 1 then.
+set -u
+cd "$(dirname "$0")/.."
+failed=0
+missing() { echo "install-tools: missing: $*" >&2; failed=1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The Python for e2e/.venv. On Debian the system's own, which python3-venv belongs to.
+python=python3
+[ ! -f /etc/debian_version ] || python=/usr/bin/python3
+
+# debian PACKAGE COMMAND...: the package is wanted unless the command succeeds.
+wanted=()
+debian() {
+	local package=$1
+	shift
+	"$@" >/dev/null 2>&1 || wanted+=("$package")
+}
+debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+debian gcc has "${CC:-gcc}"
+debian libc6-dev test -e /usr/include/stdlib.h
+debian python3 has "$python"
+debian python3-venv "$python" -c 'import ensurepip, venv'
+debian nodejs has node
+debian npm has npm
+debian go-sendxmpp has go-sendxmpp
+debian chromium has chromium
+
+if [ ${#wanted[@]} -gt 0 ]; then
+	if ! has apt-get; then
+		missing "${wanted[*]} (Debian's names; there is no apt-get here)"
+	elif [ "$(id -u)" != 0 ]; then
+		missing "${wanted[*]} (to install Debian packages, run as root: apt-get install ${wanted[*]})"
+	else
+		echo "install-tools: apt-get install ${wanted[*]}"
+		mkdir -p artifacts
+		export DEBIAN_FRONTEND=noninteractive
+		{ apt-get update -q && apt-get install -qy --no-install-recommends "${wanted[@]}"; } >artifacts/apt.log 2>&1 ||
+			{ tail -n 20 artifacts/apt.log >&2; missing "${wanted[*]} (apt-get failed, see above)"; }
+	fi
+fi
+
+# Each of the two below leaves a copy of what it installed from, so that it is done again when that changes.
+cd e2e
+if ! cmp -s requirements.txt .venv/requirements.txt; then
+	echo "install-tools: slixmpp into e2e/.venv"
+	rm -rf .venv
+	if "$python" -m venv .venv &&
+		.venv/bin/pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt
+	then cp requirements.txt .venv/
+	else missing "slixmpp (needs Python 3.11 or later with venv, and PyPI)"; fi
+fi
+if ! cmp -s package-lock.json node_modules/.installed-from; then
+	echo "install-tools: npm packages into e2e/node_modules"
+	if has npm && npm ci --silent
+	then cp package-lock.json node_modules/.installed-from
+	else missing "npm packages (need npm and its registry)"; fi
+fi
+exit $failed
