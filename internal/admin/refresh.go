@@ -110,7 +110,7 @@ type tally struct {
 func (t *tally) fail(name string, err error) {
 	t.errors++
 	if t.reason == "" {
-		t.reason = fmt.Sprintf("%q: %v", name, err)
+		t.reason = fmt.Sprintf("%.80q: %v", name, err)
 	}
 }
 
@@ -136,7 +136,7 @@ func (a *API) sort(g grant, c choice, names []string) (map[*Host][]string, tally
 	for _, name := range names {
 		u, err := a.resolve(g, c, name)
 		if errors.Is(err, errNoChoice) {
-			return nil, t, refuse(http.StatusBadRequest, "%q %v, and there are several; write %s?host=DOMAIN, or bare JIDs as names", name, err, refreshPath)
+			return nil, t, refuse(http.StatusBadRequest, "%.80q %v, and there are several; write %s?host=DOMAIN, or bare JIDs as names", name, err, refreshPath)
 		}
 		key := u
 		if err != nil {
