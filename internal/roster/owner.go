@@ -1,0 +1,107 @@
+package roster
+
+import (
+	"container/list"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// User is a user's roster and its owner: functions given to Do and Post run one at a time, in order, without a lock
+// held. All that belongs to the user's roster and presence is done there, so none of it needs locks of its own.
+type User struct {
+	name   string
+	engine *Engine
+
+	current atomic.Pointer[Known] // written by the owner
+
+	mu       sync.Mutex // of what follows; nothing else is locked, called or sent while it is held
+	queue    []func()
+	busy     bool // somebody runs the queue
+	listener Listener
+	fetch    fetchState
+
+	attached int           // guarded by the engine's mutex
+	idle     *list.Element // likewise
+}
+
+// Name gives the user's localpart.
+func (u *User) Name() string { return u.name }
+
+// Current gives the roster as it is known, nil when it is not. A roster that could not be fetched is never an empty
+// one.
+func (u *User) Current() *Known { return u.current.Load() }
+
+// Do runs fn as the owner and returns when it has run. It must not be called from within an owner's function: that is
+// what Post is for.
+func (u *User) Do(fn func()) {
+	u.mu.Lock()
+	if !u.busy {
+		u.busy = true
+		u.mu.Unlock()
+		u.call(fn)
+		u.drain()
+		return
+	}
+	done := make(chan struct{})
+	u.queue = append(u.queue, func() { defer close(done); fn() })
+	u.mu.Unlock()
+	<-done
+}
+
+// Post has fn run by the owner, now or soon. From within an owner's function it may be called for any user; fn must
+// then not post again. What others queued meanwhile is left to a goroutine of its own: otherwise the owner of one user
+// would run the work of the next, and that one's of the next.
+func (u *User) Post(fn func()) {
+	u.mu.Lock()
+	if u.busy {
+		u.queue = append(u.queue, fn)
+		u.mu.Unlock()
+		return
+	}
+	u.busy = true
+	u.mu.Unlock()
+	u.call(fn)
+	u.mu.Lock()
+	more := len(u.queue) > 0
+	u.busy = more
+	u.mu.Unlock()
+	if more && !u.engine.spawn(u.drain) {
+		u.drain()
+	}
+}
+
+// drain runs what was queued meanwhile.
+func (u *User) drain() {
+	for {
+		u.mu.Lock()
+		queue := u.queue
+		u.queue = nil
+		if len(queue) == 0 {
+			u.busy = false
+			u.mu.Unlock()
+			return
+		}
+		u.mu.Unlock()
+		for _, fn := range queue {
+			u.call(fn)
+		}
+	}
+}
+
+// call runs fn; a fault in it must not leave the user without an owner.
+func (u *User) call(fn func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			u.engine.opts.Log.Error("panic in the owner of a roster", "user", u.name, "panic", r,
+				"stack", string(debug.Stack()))
+		}
+	}()
+	fn()
+}
+
+func (u *User) setListener(l Listener) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.listener = l
+}

@@ -1,0 +1,127 @@
+package roster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"rollcall/internal/rosterdoc"
+)
+
+// Result says what a notification came to for one user.
+type Result struct {
+	Kind                    ResultKind
+	Added, Removed, Changed int
+	Err                     error // with Failed
+}
+
+// ResultKind is the outcome in a word.
+type ResultKind uint8
+
+// The outcomes.
+const (
+	Changed   ResultKind = iota // the new roster is applied and its pushes are queued
+	Unchanged                   // the service was asked and the roster is what it was
+	Offline                     // nobody is there; the copy, if any, will not be used before the service was asked
+	Failed                      // the service could not be asked, or its answer was no good
+)
+
+// String gives the word that the contract's section 2 has for the outcome.
+func (k ResultKind) String() string {
+	return [...]string{"changed", "unchanged", "offline", "error"}[k]
+}
+
+const (
+	refreshTries = 3
+	refreshWait  = 25 * time.Second // the contract promises an answer within 30 s
+)
+
+// Refresh acts on a notification that the rosters of these users have changed: names are canonical localparts. It
+// returns one result for each, in order, when all are applied. Every fetch it counts began after the call.
+func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
+	results := make([]Result, len(names))
+	type job struct {
+		index  int
+		user   *User
+		ticket uint64
+	}
+	// All copies are marked before the first is fetched: what comes later in the list is out of date from now on,
+	// not from when its turn comes.
+	jobs := make([]job, 0, len(names))
+	for i, name := range names {
+		u, online := e.lookup(name)
+		if u == nil {
+			results[i].Kind = Offline
+			continue
+		}
+		ticket := u.want(notified)
+		if !online {
+			results[i].Kind = Offline
+			continue
+		}
+		jobs = append(jobs, job{i, u, ticket})
+	}
+	next := make(chan job)
+	var workers sync.WaitGroup
+	for range min(e.opts.Concurrency, len(jobs)) {
+		workers.Go(func() {
+			for j := range next {
+				results[j.index] = j.user.refresh(ctx, j.ticket)
+			}
+		})
+	}
+	for _, j := range jobs {
+		next <- j
+	}
+	close(next)
+	workers.Wait()
+	return results
+}
+
+// refresh waits until a fetch of at least that number is applied.
+func (u *User) refresh(ctx context.Context, ticket uint64) Result {
+	if err := ctx.Err(); err != nil {
+		return Result{Kind: Failed, Err: err}
+	}
+	done := make(chan Outcome, 1)
+	u.Do(func() {
+		if u.appliedSince(ticket) { // by a fetch that somebody else wished for
+			done <- Outcome{Known: u.Current()}
+			return
+		}
+		u.wait(ticket, refreshTries, refreshWait, func(o Outcome) { done <- o })
+	})
+	select {
+	case o := <-done:
+		return o.result()
+	case <-ctx.Done():
+		return Result{Kind: Failed, Err: ctx.Err()}
+	case <-u.engine.ctx.Done():
+		return Result{Kind: Failed, Err: u.engine.ctx.Err()}
+	}
+}
+
+func (u *User) appliedSince(ticket uint64) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.fetch.applied >= ticket
+}
+
+func (o Outcome) result() Result {
+	if o.Err != nil {
+		return Result{Kind: Failed, Err: o.Err}
+	}
+	r := Result{Kind: Unchanged}
+	for _, c := range o.Changes {
+		r.Kind = Changed
+		switch c.Kind {
+		case rosterdoc.Added:
+			r.Added++
+		case rosterdoc.Removed:
+			r.Removed++
+		case rosterdoc.Changed:
+			r.Changed++
+		}
+	}
+	return r
+}
