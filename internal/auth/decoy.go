@@ -1,0 +1,52 @@
+package auth
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+)
+
+// decoy is what a user who does not exist has in place of keys. Nobody may learn from an answer, or from the
+// time that it takes, whether a user exists, so
+//   - the salt is a function of the name and the server's secret: the same whenever it is asked for, as a
+//     real one is until the password changes, and as random to everybody else;
+//   - it is computed for every user, before anybody knows whether it is needed, and from there on the same
+//     code runs;
+//   - the keys are functions of the secret too, so that there is something to compare a proof with. No
+//     password leads to them, and the comparison counts for nothing.
+//
+// What stays is the difference between a database finding a row and finding none.
+func (s *Server) decoy(h *scramHash, username string) Keys {
+	part := func(label string) []byte {
+		// Lengths in front keep two names from meeting: ("ab", "c") and ("a", "bc").
+		var data []byte
+		for _, field := range []string{"rollcall decoy", label, h.name, s.host, username} {
+			data = binary.BigEndian.AppendUint32(data, uint32(len(field)))
+			data = append(data, field...)
+		}
+		return s.crypto.hmac(&hashSHA256, s.secret, data)
+	}
+	return Keys{
+		Salt:       part("salt")[:saltSize],
+		Iterations: Iterations,
+		StoredKey:  part("stored key")[:h.size],
+		ServerKey:  part("server key")[:h.size],
+	}
+}
+
+// lookup finds the keys of a user, or a decoy. Whoever gets known = false goes on with the keys and fails at
+// the end.
+func (s *Server) lookup(ctx context.Context, src Source, h *scramHash, username string) (k Keys, known bool, err error) {
+	decoy := s.decoy(h, username)
+	c, err := src.Credentials(ctx, username)
+	if errors.Is(err, ErrUnknownUser) {
+		return decoy, false, nil
+	}
+	if err != nil {
+		return Keys{}, false, err
+	}
+	if k = h.keys(c); k.absent() {
+		return decoy, false, nil
+	}
+	return k, true, k.check(h)
+}

@@ -1,0 +1,63 @@
+package auth
+
+import (
+	"context"
+	"errors"
+)
+
+// maxMessage bounds a client's message, in bytes after base64. The longest useful one is SCRAM's or PLAIN's
+// with three long names; RFC 6120 section 13.12 asks servers for 10,000 bytes of stanza before base64.
+const maxMessage = 8192
+
+// An Exchange is one run of a mechanism with one client. It belongs to one goroutine.
+type Exchange struct {
+	next  step // nil when it is over
+	await bool // the client must speak first and has not yet
+	user  string
+}
+
+// A step takes a message of the client, at most maxMessage bytes. Its error goes to the client when it is a
+// *Failure, else it is a fault on our side.
+type step func(ctx context.Context, in []byte) (reply, error)
+
+// A reply is what follows a message: the answer, and either the next step or, when that is nil, the user.
+type reply struct {
+	out  []byte
+	next step
+	user string
+}
+
+// Next takes a message of the client, decoded from base64, and returns what to answer: a challenge, or, when
+// done, the additional data of the success (nil: there is none). In the first call in is the initial
+// response, nil when the client sent none (an empty one, "=" in RFC 6120 section 6.4.2, is not nil); the
+// answer is then an empty challenge, if the mechanism needs to hear anything.
+//
+// The error is a *Failure and ends the exchange; to try again the client must Start again. ctx bounds the
+// look-up of the user and the wait for a processor.
+func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, err error) {
+	next := x.next
+	if next == nil {
+		return nil, false, malformed("the exchange is over")
+	}
+	if x.await && in == nil {
+		x.await = false
+		return []byte{}, false, nil
+	}
+	x.next, x.await = nil, false // whatever fails from here on ends it
+	if len(in) > maxMessage {
+		return nil, false, malformed("the message is too long")
+	}
+	r, err := next(ctx, in)
+	if err != nil {
+		var f *Failure
+		if !errors.As(err, &f) {
+			f = temporary(err)
+		}
+		return nil, false, f
+	}
+	x.next, x.user = r.next, r.user
+	return r.out, r.next == nil, nil
+}
+
+// Username is the canonical localpart of the user when the exchange is done, "" before that.
+func (x *Exchange) Username() string { return x.user }

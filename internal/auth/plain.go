@@ -1,0 +1,99 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"unicode/utf8"
+
+	"rollcall/internal/jid"
+)
+
+// A passwordCheck decides whether a password is a user's: nil if so. The username is canonical, the password
+// as the client sent it, UTF-8, not empty, at most maxPasswordBytes.
+type passwordCheck func(ctx context.Context, username, password string) error
+
+// plain is the mechanism PLAIN (RFC 4616). The client says the password itself, which whoever listens hears
+// too; refuse decides where that is acceptable.
+func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mechanism {
+	return mechanism{
+		name:   "PLAIN",
+		refuse: refuse,
+		start: func(Channel) step {
+			return func(ctx context.Context, in []byte) (reply, error) {
+				user, password, err := s.parsePlain(in)
+				if err != nil {
+					return reply{}, err
+				}
+				if err := check(ctx, user, password); err != nil {
+					return reply{}, err
+				}
+				return reply{user: user}, nil
+			}
+		},
+	}
+}
+
+// parsePlain reads "[authzid] UTF8NUL authcid UTF8NUL passwd" (RFC 4616 section 2).
+func (s *Server) parsePlain(in []byte) (username, password string, err error) {
+	fields := bytes.Split(in, []byte{0})
+	if len(fields) != 3 || len(fields[1]) == 0 || len(fields[2]) == 0 || !utf8.Valid(in) {
+		return "", "", malformed("PLAIN takes [authzid] NUL username NUL password, in UTF-8")
+	}
+	if len(fields[2]) > maxPasswordBytes {
+		return "", "", errNotAuthorized
+	}
+	username, err = s.identity(string(fields[0]), string(fields[1]))
+	return username, string(fields[2]), err
+}
+
+// identity brings the name that a client signs in with into canonical form, and refuses to let it act as
+// anybody else: the authorization identity must be empty or that user's bare JID (RFC 6120 section 6.3.8), or
+// the bare username, which some clients send (COMPAT).
+func (s *Server) identity(authzid, authcid string) (username string, err error) {
+	username, err = jid.Localpart(authcid)
+	if err != nil {
+		return "", errNotAuthorized // nobody has such a name
+	}
+	if authzid == "" || s.means(authzid, username) {
+		return username, nil
+	}
+	return "", &Failure{Condition: InvalidAuthzid,
+		Text: fmt.Sprintf("only the own address at %s may be the authorization identity", s.host)}
+}
+
+// means tells whether an authorization identity is that of a user.
+func (s *Server) means(authzid, username string) bool {
+	if local, err := jid.Localpart(authzid); err == nil {
+		return local == username
+	}
+	j, err := jid.Parse(authzid)
+	return err == nil && j.IsBare() && j.Local() == username && j.Domain() == s.host
+}
+
+// verify is a passwordCheck against the keys of a source.
+func (s *Server) verify(ctx context.Context, src Source, username, password string) error {
+	prepared, err := preparePassword(password)
+	if err != nil {
+		return errNotAuthorized // nobody can have such a password
+	}
+	keys, known, err := s.lookup(ctx, src, &hashSHA256, username)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("too many passwords to hash: %w", context.Cause(ctx))
+	}
+	got, err := s.crypto.derive(&hashSHA256, prepared, keys.Salt, keys.Iterations)
+	if err != nil {
+		return err
+	}
+	if equal := subtle.ConstantTimeCompare(got.StoredKey, keys.StoredKey) == 1; !equal || !known {
+		return errNotAuthorized
+	}
+	return nil
+}
