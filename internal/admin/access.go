@@ -70,11 +70,7 @@ func (a *API) access(r *http.Request) (grant, error) {
 // bearer returns the token of the Authorization header (RFC 6750 section 2.1). Two such headers are a token that
 // matches none. Credentials of other schemes are not ours and count as none.
 func bearer(r *http.Request) (token string, sent bool) {
-	values := r.Header.Values("Authorization")
-	if len(values) > 1 {
-		return "", true
-	}
-	scheme, token, _ := strings.Cut(strings.Join(values, ""), " ")
+	scheme, token, _ := strings.Cut(strings.Join(r.Header.Values("Authorization"), ", "), " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
@@ -106,7 +102,7 @@ func (a *API) loopback(r *http.Request) (grant, error) {
 // isLoopback judges the TCP peer, which nobody can forge, never a header.
 func isLoopback(peer string) bool {
 	addr, err := netip.ParseAddrPort(peer)
-	return err == nil && addr.Addr().Unmap().IsLoopback()
+	return err == nil && addr.Addr().IsLoopback()
 }
 
 // forwarded names the header by which a reverse proxy shows itself, "" when there is none: a proxy on this machine
