@@ -1,0 +1,181 @@
+// Package c2stest is what the tests of client streams share: virtual hosts in memory, and a client that says exactly
+// what a test tells it to, over any transport.
+package c2stest
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"rollcall/internal/auth"
+	"rollcall/internal/c2s"
+	"rollcall/internal/jid"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// Domain is the host that every test server has; Other is a second one.
+const (
+	Domain = "localhost"
+	Other  = "other.example"
+)
+
+// User and Password are of the one account that the hosts have.
+const (
+	User     = "juliet"
+	Password = "wherefore art thou"
+)
+
+// Hosts are two virtual hosts in memory. A session echoes each message to its sender.
+type Hosts struct {
+	t    testing.TB
+	auth map[string]*auth.Server
+	ctx  context.Context
+	wg   sync.WaitGroup
+
+	// OnBind, when it is set before the first client connects, may refuse or fail.
+	OnBind func(resource string) error
+	// OnReceive, likewise, sees each stanza before it is echoed.
+	OnReceive func(*session.Session, *xmlstream.Element)
+	// Closed gets the reason of each session that has ended.
+	Closed chan error
+
+	mu       sync.Mutex
+	stopped  bool
+	sessions map[jid.JID]*session.Session
+}
+
+type source auth.Credentials
+
+// Credentials implements auth.Source.
+func (s source) Credentials(_ context.Context, username string) (auth.Credentials, error) {
+	if username != User {
+		return auth.Credentials{}, auth.ErrUnknownUser
+	}
+	return auth.Credentials(s), nil
+}
+
+var credentials = sync.OnceValues(func() (auth.Credentials, error) { return auth.MakeCredentials(Password) })
+
+// NewHosts makes the hosts. Their sessions are ended and waited for when the test ends.
+func NewHosts(t testing.TB) *Hosts {
+	t.Helper()
+	cred, err := credentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &Hosts{t: t, ctx: ctx, auth: make(map[string]*auth.Server), sessions: make(map[jid.JID]*session.Session),
+		Closed: make(chan error, 1000)}
+	for _, d := range []string{Domain, Other} {
+		h.auth[d], err = auth.New(auth.Config{Host: d, AllowUnencrypted: true,
+			Method: auth.Accounts{Source: source(cred), Plain: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		h.Shutdown()
+		cancel()
+		h.wg.Wait()
+	})
+	return h
+}
+
+// Shutdown ends all sessions as a host does when its server stops.
+func (h *Hosts) Shutdown() {
+	h.mu.Lock()
+	h.stopped = true
+	h.mu.Unlock()
+	h.End(&stanza.StreamError{Condition: stanza.SystemShutdown})
+}
+
+// End ends all sessions.
+func (h *Hosts) End(reason error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sessions {
+		s.Close(reason)
+	}
+}
+
+// Session gives a bound session by its full JID, nil when there is none.
+func (h *Hosts) Session(full string) *session.Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[jid.MustParse(full)]
+}
+
+// Host implements c2s.Hosts.
+func (h *Hosts) Host(domain string) c2s.Host {
+	if a := h.auth[domain]; a != nil {
+		return virtual{h, domain, a}
+	}
+	return nil
+}
+
+type virtual struct {
+	*Hosts
+	domain string
+	sasl   *auth.Server
+}
+
+// Auth implements c2s.Host.
+func (v virtual) Auth() *auth.Server { return v.sasl }
+
+// Bind implements c2s.Host.
+func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn) (c2s.Session, error) {
+	if v.OnBind != nil {
+		if err := v.OnBind(resource); err != nil {
+			return nil, err
+		}
+	}
+	if resource == "" {
+		resource = "generated"
+	}
+	full, err := jid.New(local, v.domain, resource)
+	if err != nil {
+		return nil, stanza.NewError(stanza.BadRequest, err.Error())
+	}
+	s := session.New(v.ctx, &v.wg, full, c, session.Options{OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		Closed: func(s *session.Session, reason error) {
+			v.mu.Lock()
+			if v.sessions[s.JID()] == s {
+				delete(v.sessions, s.JID())
+			}
+			v.mu.Unlock()
+			v.Closed <- reason
+		}})
+	v.mu.Lock()
+	if v.stopped {
+		v.mu.Unlock()
+		return nil, stanza.NewError(stanza.ServiceUnavailable, "the server is shutting down")
+	}
+	v.sessions[full] = s
+	v.mu.Unlock()
+	s.Opened()
+	return bound{s, v.Hosts}, nil
+}
+
+type bound struct {
+	*session.Session
+	hosts *Hosts
+}
+
+// Receive implements c2s.Session.
+func (b bound) Receive(el *xmlstream.Element) {
+	if b.hosts.OnReceive != nil {
+		b.hosts.OnReceive(b.Session, el)
+	}
+	st, err := stanza.Parse(el)
+	if err != nil {
+		b.Close(err)
+		return
+	}
+	if st.Kind == stanza.Message {
+		el.SetAttr("from", b.JID().String())
+		b.Send(stanza.NewWire(el))
+	}
+}

@@ -1,0 +1,204 @@
+package c2s
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/jid"
+	"rollcall/internal/ns"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// conn is one client's connection, and the session.Conn of the session that is bound on it.
+type conn struct {
+	srv  *Server
+	t    Transport
+	lang string // the client's xml:lang
+
+	gate chan struct{} // closed once the session may write: the answer to its bind request is out
+	over chan struct{} // closed once End or Abort is through
+
+	mu     sync.Mutex
+	opened bool        // our header is out, on the stream as it is now
+	ended  atomic.Bool // set under mu
+}
+
+// Bounds on the wait for a session to let go of its connection: a write that stalls, and the good-bye.
+const (
+	gateTimeout    = time.Second
+	releaseTimeout = time.Minute
+)
+
+var errLost = errors.New("connection lost")
+
+// Send implements session.Conn.
+func (c *conn) Send(ws []stanza.Wire) error {
+	select {
+	case <-c.gate:
+		return c.t.Send(ws)
+	case <-c.over:
+		return errLost
+	}
+}
+
+// End implements session.Conn.
+func (c *conn) End(serr *stanza.StreamError) {
+	t := time.NewTimer(gateTimeout)
+	defer t.Stop()
+	select {
+	case <-c.gate:
+	case <-c.over:
+	case <-t.C: // the answer to the bind request is not taken by the client; neither will this be
+		c.Abort()
+		return
+	}
+	c.end(serr)
+}
+
+// Abort implements session.Conn.
+func (c *conn) Abort() {
+	c.mu.Lock()
+	first := !c.ended.Swap(true)
+	c.mu.Unlock()
+	c.t.Abort()
+	if first {
+		close(c.over)
+	}
+}
+
+// Info implements session.Conn.
+func (c *conn) Info() session.ConnInfo { return c.t.Info() }
+
+// end closes our side of the stream, once.
+func (c *conn) end(serr *stanza.StreamError) {
+	c.mu.Lock()
+	if c.ended.Swap(true) {
+		c.mu.Unlock()
+		return
+	}
+	var h *Header
+	if !c.opened { // RFC 6120 section 4.9.1.2: a stream error needs a stream
+		h = new(Header)
+		*h = c.srv.header(c.srv.opts.Domain, "")
+	}
+	c.mu.Unlock()
+	c.t.End(h, serr)
+	close(c.over)
+}
+
+// read passes the client's stanzas to its session until either of them ends, then waits for the session to let go.
+func (c *conn) read(s Session) {
+	s.Close(c.receive(s))
+	limit := time.AfterFunc(releaseTimeout, c.Abort)
+	<-c.over
+	limit.Stop()
+	c.t.Close()
+}
+
+// receive gives nil when the client closed its stream.
+func (c *conn) receive(s Session) (err error) {
+	defer c.recovered(&err)
+	for {
+		ev, err := c.t.Next()
+		switch {
+		case err != nil:
+			return reason(err)
+		case ev.Kind == xmlstream.Close:
+			return nil
+		case c.ended.Load(): // what comes between our closing tag and the client's goes nowhere
+		case ev.Kind == xmlstream.Open:
+			return &stanza.StreamError{Condition: stanza.BadFormat, Text: "the stream is open already"}
+		case !c.negotiated(s, ev.Element):
+			c.setLang(ev.Element)
+			s.Receive(ev.Element)
+		}
+	}
+}
+
+// negotiated answers what old clients still ask once they are bound: for a session, as RFC 3921 had it, which is a
+// formality since RFC 6121; and, against RFC 6120 section 7.1, for one more resource.
+func (c *conn) negotiated(s Session, el *xmlstream.Element) bool {
+	if el.Local != "iq" || el.Space != ns.Client || el.Attr("type") != stanza.TypeSet {
+		return false
+	}
+	payload := el.First()
+	if payload == nil || payload.Space != ns.Session && payload.Space != ns.Bind {
+		return false
+	}
+	st, err := stanza.Parse(el)
+	if err != nil || !st.To.IsZero() && st.To != s.JID().Host() && st.To != s.JID().Bare() {
+		return false
+	}
+	if payload.Is(ns.Session, "session") {
+		s.Send(stanza.NewWire(st.Result(nil)))
+	} else {
+		s.Send(stanza.NewWire(st.ErrorReply(stanza.NewError(stanza.NotAllowed,
+			"this stream has its resource; another one needs another connection"))))
+	}
+	return true
+}
+
+// setLang gives what people read the language of the client's stream, as RFC 6120 section 8.1.5 asks of a server.
+func (c *conn) setLang(el *xmlstream.Element) {
+	if c.lang != "" && el.Local != "iq" && len(el.Nodes) > 0 && el.Lang() == "" {
+		el.Attrs = append(el.Attrs, xmlstream.Attr{Space: ns.XML, Local: "lang", Value: c.lang})
+	}
+}
+
+// recovered makes an error of a panic, so that a fault of ours ends one connection and not the server.
+func (c *conn) recovered(err *error) {
+	if p := recover(); p != nil {
+		c.srv.opts.Log.Error("panic in a client's connection", "panic", p, "remote", c.t.Info().RemoteAddr,
+			"stack", string(debug.Stack()))
+		*err = &stanza.StreamError{Condition: stanza.StreamInternalError}
+	}
+}
+
+// reason turns an error of Transport.Next into what a session ends with.
+func reason(err error) error {
+	if serr := streamError(err); serr != nil {
+		return serr
+	}
+	if errors.Is(err, io.EOF) {
+		return errLost
+	}
+	return fmt.Errorf("%w: %w", errLost, err)
+}
+
+// streamError gives what the client is told about an error, nil when there is nobody to tell.
+func streamError(err error) *stanza.StreamError {
+	var serr *stanza.StreamError
+	if errors.As(err, &serr) {
+		return serr
+	}
+	var syntax *xmlstream.SyntaxError
+	if errors.As(err, &syntax) {
+		return &stanza.StreamError{Condition: stanza.StreamCondition(syntax.Condition), Text: syntax.Text}
+	}
+	return nil
+}
+
+// expired is what a client without a session is told when its time is over.
+func expired(ctx context.Context) *stanza.StreamError {
+	if errors.Is(context.Cause(ctx), errPreAuth) {
+		return &stanza.StreamError{Condition: stanza.ConnectionTimeout, Text: errPreAuth.Error()}
+	}
+	return &stanza.StreamError{Condition: stanza.SystemShutdown}
+}
+
+// domain gives the canonical form of a domain, "" when it is none.
+func domain(s string) string {
+	d, err := jid.Domainpart(s)
+	if err != nil {
+		return ""
+	}
+	return d
+}

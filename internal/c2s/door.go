@@ -1,0 +1,130 @@
+package c2s
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// door counts the connections that have no session yet, so that those who cannot sign in do not keep out those who
+// can.
+type door struct {
+	perAddress, total int
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	waiting int
+	from    map[netip.Prefix]int
+	refused int       // since said
+	said    time.Time // when refusals were last logged
+}
+
+// ErrCrowded is the reason to refuse a connection while too many others wait to be authenticated.
+var ErrCrowded = errors.New("too many connections that have not signed in")
+
+// Ticket is an admitted connection.
+type Ticket struct {
+	srv    *Server
+	origin netip.Prefix // where it counts; zero: nowhere
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	inside bool // it has a session, and no longer counts
+}
+
+// Admit asks for room for a connection, before anything is read from it. A ticket is given to Start, or else
+// released. The time until a resource must be bound begins here. The error is ErrCrowded or says that the server is
+// shutting down.
+func (s *Server) Admit(addr netip.Addr) (*Ticket, error) {
+	if s.ctx.Err() != nil { // not behind Wait, which holds mu
+		return nil, errShutdown
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil, errShutdown
+	}
+	tk := &Ticket{srv: s, origin: origin(addr)}
+	if err := s.door.enter(tk.origin); err != nil {
+		return nil, err
+	}
+	s.wg.Add(1)
+	tk.ctx, tk.cancel = context.WithTimeoutCause(s.ctx, s.opts.PreAuthTimeout, errPreAuth)
+	return tk, nil
+}
+
+// Release gives up a ticket whose connection was not started.
+func (tk *Ticket) Release() { tk.leave() }
+
+// bound stops counting: the connection has a session.
+func (tk *Ticket) bound() {
+	if !tk.inside {
+		tk.inside = true
+		tk.cancel()
+		tk.ctx, tk.cancel = nil, nil
+		tk.srv.door.exit(tk.origin)
+	}
+}
+
+func (tk *Ticket) leave() {
+	tk.bound()
+	tk.srv.wg.Done()
+}
+
+// origin is the network that connections are counted by. Loopback is where proxies sit: it stands for many clients.
+func origin(a netip.Addr) netip.Prefix {
+	a = a.Unmap()
+	if !a.IsValid() || a.IsLoopback() {
+		return netip.Prefix{}
+	}
+	bits := 32
+	if a.Is6() {
+		bits = 64 // what one customer has
+	}
+	p, err := a.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // unreachable: the lengths are right
+	}
+	return p
+}
+
+func (d *door) enter(from netip.Prefix) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting >= d.total || d.from[from] >= d.perAddress {
+		d.refuse(from)
+		return ErrCrowded
+	}
+	d.waiting++
+	if from.IsValid() {
+		if d.from == nil {
+			d.from = make(map[netip.Prefix]int)
+		}
+		d.from[from]++
+	}
+	return nil
+}
+
+func (d *door) exit(from netip.Prefix) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waiting--
+	if from.IsValid() {
+		if d.from[from]--; d.from[from] == 0 {
+			delete(d.from, from)
+		}
+	}
+}
+
+// refuse logs refusals, but a flood of them as one line every ten seconds.
+func (d *door) refuse(from netip.Prefix) {
+	d.refused++
+	if now := time.Now(); now.Sub(d.said) >= 10*time.Second {
+		d.log.Warn("connections refused: too many that have not signed in", "count", d.refused, "last_from", from,
+			"waiting", d.waiting)
+		d.refused, d.said = 0, now
+	}
+}

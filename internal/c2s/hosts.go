@@ -1,0 +1,52 @@
+package c2s
+
+import (
+	"context"
+
+	"rollcall/internal/auth"
+	"rollcall/internal/host"
+	"rollcall/internal/session"
+	"rollcall/internal/xmlstream"
+)
+
+// HostsOf gives the hosts of a registry as streams see them; sasl has the SASL server of each, by domain.
+func HostsOf(r *host.Registry, sasl map[string]*auth.Server) Hosts { return hosts{r, sasl} }
+
+type hosts struct {
+	registry *host.Registry
+	sasl     map[string]*auth.Server
+}
+
+// Host implements Hosts.
+func (h hosts) Host(domain string) Host {
+	found, sasl := h.registry.Host(domain), h.sasl[domain]
+	if found == nil || sasl == nil {
+		return nil
+	}
+	return virtual{found, sasl}
+}
+
+type virtual struct {
+	host *host.Host
+	sasl *auth.Server
+}
+
+// Auth implements Host.
+func (v virtual) Auth() *auth.Server { return v.sasl }
+
+// Bind implements Host.
+func (v virtual) Bind(ctx context.Context, local, resource string, c session.Conn) (Session, error) {
+	s, err := v.host.Bind(ctx, local, resource, c)
+	if err != nil {
+		return nil, err
+	}
+	return &bound{s, v.host}, nil
+}
+
+type bound struct {
+	*session.Session
+	host *host.Host
+}
+
+// Receive implements Session.
+func (b *bound) Receive(el *xmlstream.Element) { b.host.Receive(b.Session, el) }

@@ -1,0 +1,307 @@
+package c2s
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"rollcall/internal/auth"
+	"rollcall/internal/jid"
+	"rollcall/internal/ns"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// maxEvents bounds how many elements a client may send before it has bound a resource; a dozen are usual.
+const maxEvents = 64
+
+// ErrInjection is Transport.StartTLS's refusal.
+var ErrInjection = errors.New("data was sent behind the request for TLS")
+
+// errClosed: the client closed its stream before it had a session.
+var errClosed = errors.New("stream closed by the client")
+
+// negotiation is what a stream knows until a resource is bound.
+type negotiation struct {
+	*conn
+	ctx  context.Context
+	log  *slog.Logger
+	ch   auth.Channel
+	host Host
+	// domain is the host's name, "" before the first header; it stays for the connection.
+	domain string
+	// fresh: the next event must be a header.
+	fresh bool
+
+	exchange *auth.Exchange // under way
+	tries    int            // that failed
+	user     string         // canonical localpart, once authenticated
+}
+
+// negotiate brings a connection from its first byte to a session. It gives nil when that came to nothing; then the
+// stream has been ended.
+func (c *conn) negotiate(tk *Ticket) (s Session) {
+	info := c.t.Info()
+	n := &negotiation{conn: c, ctx: tk.ctx, fresh: true,
+		log: c.srv.opts.Log.With("transport", info.Transport, "remote", info.RemoteAddr)}
+	// The end of the time, or of the server, ends the stream from outside, as we may be waiting for the client.
+	ended := make(chan struct{})
+	stop := context.AfterFunc(tk.ctx, func() {
+		defer close(ended)
+		c.end(expired(tk.ctx))
+	})
+	defer func() {
+		if !stop() {
+			<-ended
+		}
+	}()
+	s, err := n.run()
+	if s != nil {
+		return s
+	}
+	n.log.Debug("stream ended before a resource was bound", "reason", err)
+	if serr := streamError(err); serr != nil || errors.Is(err, errClosed) {
+		c.end(serr)
+	} else {
+		c.Abort()
+	}
+	return nil
+}
+
+func (n *negotiation) run() (s Session, err error) {
+	defer n.recovered(&err)
+	n.t.SetLimits(n.srv.opts.PreAuth)
+	if err := n.handshake(n.t.Handshake); err != nil {
+		return nil, err
+	}
+	n.ch = n.t.Channel()
+	for range maxEvents {
+		ev, err := n.t.Next()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case ev.Kind == xmlstream.Close:
+			return nil, errClosed
+		case n.fresh != (ev.Kind == xmlstream.Open):
+			return nil, &stanza.StreamError{Condition: stanza.BadFormat, Text: "a stream has one header, and begins with it"}
+		case n.fresh:
+			err = n.open(ev.Header)
+		case n.user != "":
+			s, err = n.bindPhase(ev.Element)
+		default:
+			err = n.authPhase(ev.Element)
+		}
+		if err != nil || s != nil {
+			return s, err
+		}
+	}
+	return nil, &stanza.StreamError{Condition: stanza.StreamPolicyViolation, Text: "this negotiation leads nowhere"}
+}
+
+// handshake gives a TLS handshake its own time limit.
+func (n *negotiation) handshake(do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(n.ctx, n.srv.opts.HandshakeTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
+// restart begins the stream anew (RFC 6120 sections 5.4.3.3 and 6.4.6).
+func (n *negotiation) restart() {
+	n.fresh = true
+	n.mu.Lock()
+	n.opened = false
+	n.mu.Unlock()
+}
+
+// open answers a stream header (section 4.7), with the features of what comes next.
+func (n *negotiation) open(h Header) error {
+	serr := n.checkHeader(h)
+	from := n.domain
+	if from == "" {
+		// Section 4.9.3.6 shows the name that the client asked for, though it is not ours.
+		if from = domain(h.To); from == "" {
+			from = n.srv.opts.Domain
+		}
+	}
+	answer := n.srv.header(from, h.From)
+	var features *xmlstream.Element
+	if serr == nil {
+		features = n.features()
+		n.lang = language(h.Lang)
+	}
+	n.fresh = false
+	n.mu.Lock()
+	if n.ended.Load() {
+		n.mu.Unlock()
+		return errLost
+	}
+	n.opened = true
+	n.mu.Unlock()
+	if err := n.t.Open(answer, features); err != nil {
+		return err
+	}
+	if serr != nil {
+		return serr
+	}
+	return nil
+}
+
+func (n *negotiation) checkHeader(h Header) *stanza.StreamError {
+	to := domain(h.To)
+	switch {
+	case !supported(h.Version):
+		return &stanza.StreamError{Condition: stanza.UnsupportedVersion, Text: "the stream header's 'version' must be 1.0"}
+	case to == "":
+		return &stanza.StreamError{Condition: stanza.ImproperAddressing,
+			Text: "the stream header's 'to' must be the domain of the account"}
+	case n.host != nil && to != n.domain:
+		return &stanza.StreamError{Condition: stanza.StreamNotAuthorized,
+			Text: "the stream header's 'to' must stay the same when the stream is restarted"}
+	case n.host != nil:
+		return nil
+	}
+	host := n.srv.opts.Hosts.Host(to)
+	if host == nil {
+		return &stanza.StreamError{Condition: stanza.HostUnknown}
+	}
+	n.host, n.domain = host, to
+	return nil
+}
+
+// supported tells whether a client's version is 1.0 or later, to which our 1.0 is the answer (section 4.7.5). Before
+// 1.0 there was no SASL.
+func supported(version string) bool {
+	major, minor, ok := strings.Cut(version, ".")
+	if !ok {
+		return false
+	}
+	ma, err1 := strconv.ParseUint(major, 10, 31)
+	_, err2 := strconv.ParseUint(minor, 10, 31)
+	return err1 == nil && err2 == nil && ma >= 1
+}
+
+// header makes ours. client is the peer's 'from', which is its 'to' if it is an address (section 4.7.2).
+func (s *Server) header(from, client string) Header {
+	var id [16]byte
+	rand.Read(id[:]) // never fails (crypto/rand)
+	h := Header{From: from, ID: base64.RawURLEncoding.EncodeToString(id[:]), Version: "1.0", Lang: "en"}
+	if j, err := jid.Parse(client); err == nil {
+		h.To = j.Bare().String()
+	}
+	return h
+}
+
+// language gives a language tag (RFC 5646) that may stand on every stanza of a client, "" for anything else.
+func language(tag string) string {
+	if len(tag) > 35 { // the longest that section 4.4.1 has people make room for
+		return ""
+	}
+	for _, r := range tag {
+		if r != '-' && !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {
+			return ""
+		}
+	}
+	return tag
+}
+
+// mustEncrypt tells whether the client has to start TLS before it authenticates. Where there is no TLS to start,
+// loopback may do without.
+func (n *negotiation) mustEncrypt() bool {
+	return n.srv.opts.RequireTLS && !n.ch.Secure && !(n.ch.Loopback && !n.t.CanStartTLS())
+}
+
+// features lists what the client may do next (section 4.3.2).
+func (n *negotiation) features() *xmlstream.Element {
+	f := xmlstream.New(ns.Stream, "features")
+	if n.user != "" {
+		f.Append(xmlstream.New(ns.Bind, "bind"),
+			xmlstream.New(ns.Session, "session").Append(xmlstream.New(ns.Session, "optional")),
+			limits(n.srv.opts.Limits))
+		if n.srv.opts.Features != nil {
+			f.Append(n.srv.opts.Features(n.domain)...)
+		}
+		return f
+	}
+	if n.t.CanStartTLS() {
+		tls := xmlstream.New(ns.TLS, "starttls")
+		if n.mustEncrypt() {
+			tls.Append(xmlstream.New(ns.TLS, "required"))
+		}
+		f.Append(tls)
+	}
+	if !n.mustEncrypt() {
+		f.Append(n.mechanisms()...)
+	}
+	return f.Append(limits(n.srv.opts.PreAuth))
+}
+
+// mechanisms lists the SASL mechanisms, and what their -PLUS forms can be bound to (XEP-0440).
+func (n *negotiation) mechanisms() (features []*xmlstream.Element) {
+	if names := n.host.Auth().Mechanisms(n.ch); len(names) > 0 {
+		list := xmlstream.New(ns.SASL, "mechanisms")
+		for _, name := range names {
+			list.Append(xmlstream.New(ns.SASL, "mechanism").AppendText(name))
+		}
+		features = append(features, list)
+	}
+	if types := n.host.Auth().ChannelBindings(n.ch); len(types) > 0 {
+		list := xmlstream.New(ns.SASLCB, "sasl-channel-binding")
+		for _, typ := range types {
+			list.Append(xmlstream.New(ns.SASLCB, "channel-binding", "type", typ))
+		}
+		features = append(features, list)
+	}
+	return features
+}
+
+// limits tells clients how large an element may be (XEP-0478).
+func limits(l xmlstream.Limits) *xmlstream.Element {
+	return xmlstream.New(ns.Limits, "limits").
+		Append(xmlstream.New(ns.Limits, "max-bytes").AppendText(strconv.Itoa(l.Bytes)))
+}
+
+// authPhase takes an element of a client that has not authenticated (section 4.9.3.12).
+func (n *negotiation) authPhase(el *xmlstream.Element) error {
+	switch el.Space {
+	case ns.TLS:
+		if el.Local == "starttls" {
+			return n.startTLS()
+		}
+	case ns.SASL:
+		return n.sasl(el)
+	}
+	return &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
+}
+
+// startTLS does section 5.4.2 and what follows.
+func (n *negotiation) startTLS() error {
+	if !n.t.CanStartTLS() || n.exchange != nil {
+		return n.refuseTLS()
+	}
+	err := n.handshake(func(ctx context.Context) error {
+		return n.t.StartTLS(ctx, xmlstream.New(ns.TLS, "proceed"))
+	})
+	if errors.Is(err, ErrInjection) {
+		n.log.Warn("TLS refused", "reason", err)
+		return n.refuseTLS()
+	}
+	if err != nil {
+		return err
+	}
+	n.ch = n.t.Channel()
+	n.restart()
+	return nil
+}
+
+// refuseTLS is section 5.4.2.2: the failure, and the end of the stream.
+func (n *negotiation) refuseTLS() error {
+	if err := n.t.Write(xmlstream.New(ns.TLS, "failure")); err != nil {
+		return err
+	}
+	return errClosed
+}

@@ -1,0 +1,163 @@
+package tcp
+
+import (
+	"net"
+	"time"
+
+	"rollcall/internal/c2s"
+	"rollcall/internal/ns"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// Open implements c2s.Transport.
+func (t *transport) Open(h c2s.Header, features *xmlstream.Element) error {
+	buf := c2s.GetBuffer()
+	defer c2s.PutBuffer(buf)
+	*buf = appendHeader(*buf, h)
+	if features != nil {
+		*buf = c2s.AppendElement(*buf, features, false)
+	}
+	return t.write(*buf)
+}
+
+// Write implements c2s.Transport.
+func (t *transport) Write(el *xmlstream.Element) error {
+	buf := c2s.GetBuffer()
+	defer c2s.PutBuffer(buf)
+	*buf = c2s.AppendElement(*buf, el, false)
+	return t.write(*buf)
+}
+
+// Send implements c2s.Transport.
+func (t *transport) Send(ws []stanza.Wire) error {
+	buf := c2s.GetBuffer()
+	defer c2s.PutBuffer(buf)
+	for i := range ws {
+		if n := len(*buf); n > 0 && n+ws[i].Len() > c2s.FlushSize {
+			if err := t.write(*buf); err != nil {
+				return err
+			}
+			*buf = (*buf)[:0]
+		}
+		*buf = ws[i].AppendTo(*buf)
+	}
+	return t.write(*buf)
+}
+
+// write writes a part whole, or it is the last that was tried.
+func (t *transport) write(b []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done != nil {
+		return t.done
+	}
+	t.raw.SetWriteDeadline(time.Now().Add(t.opts.WriteStall)) // fails on a closed connection only, as the write then
+	if t.ending.Load() {
+		t.raw.SetWriteDeadline(time.Now().Add(endTimeout)) // End has set its own, just before ours
+	}
+	if _, err := t.conn().Write(b); err != nil {
+		t.done = err
+		return err
+	}
+	if t.tls != nil {
+		t.raw.SetWriteDeadline(time.Time{}) // TLS also writes on its own, to answer the peer's key updates
+	}
+	return nil
+}
+
+// conn is where to write to; mu is held.
+func (t *transport) conn() net.Conn {
+	if t.tls != nil {
+		return t.tls
+	}
+	return t.raw
+}
+
+// End implements c2s.Transport.
+func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
+	if t.ending.Swap(true) {
+		return
+	}
+	t.raw.SetWriteDeadline(time.Now().Add(endTimeout)) // ends a write that hangs, too
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done == nil {
+		t.done = errEnded
+		t.goodBye(h, serr)
+	}
+	t.raw.SetReadDeadline(time.Now().Add(endTimeout))
+}
+
+// goodBye writes the end of the stream and closes our side of the connection. What fails here fails because the
+// connection is gone, which is where this leads anyway.
+func (t *transport) goodBye(h *c2s.Header, serr *stanza.StreamError) {
+	buf := c2s.GetBuffer()
+	defer c2s.PutBuffer(buf)
+	if h != nil {
+		*buf = appendHeader(*buf, *h)
+	}
+	if serr != nil {
+		*buf = c2s.AppendElement(*buf, serr.Element(), false)
+	}
+	*buf = append(*buf, "</stream:stream>"...)
+	if _, err := t.conn().Write(*buf); err != nil {
+		return
+	}
+	if t.tls != nil {
+		if err := t.tls.CloseWrite(); err != nil {
+			return
+		}
+	}
+	if half, ok := t.raw.Conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite() // the peer may have closed already
+	}
+}
+
+// Abort implements c2s.Transport.
+func (t *transport) Abort() {
+	if tc, ok := t.raw.Conn.(*net.TCPConn); ok {
+		tc.SetLinger(0) // nobody will read what the system still holds for this peer
+	}
+	t.raw.Close() // closed already is as good
+}
+
+// Close implements c2s.Transport.
+func (t *transport) Close() {
+	if t.ending.Load() && !t.peerDone {
+		t.drain()
+	}
+	// Not t.tls.Close, which would wait for the peer to take a last alert. End has sent one.
+	t.raw.Close()
+}
+
+// drain reads what the peer is still sending, until it closes its side or End's time is over.
+func (t *transport) drain() {
+	buf := c2s.GetBuffer()
+	defer c2s.PutBuffer(buf)
+	b := (*buf)[:cap(*buf)]
+	for left := drainBytes; left > 0; {
+		n, err := t.raw.Read(b)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// appendHeader appends our stream header (RFC 6120 section 4.7).
+func appendHeader(dst []byte, h c2s.Header) []byte {
+	dst = append(dst, "<?xml version='1.0'?><stream:stream xmlns='"+ns.Client+"' xmlns:stream='"+ns.Stream+"'"...)
+	for _, a := range [...]struct{ name, value string }{
+		{"from", h.From}, {"to", h.To}, {"id", h.ID}, {"version", h.Version}, {"xml:lang", h.Lang},
+	} {
+		if a.value != "" {
+			dst = append(dst, ' ')
+			dst = append(dst, a.name...)
+			dst = append(dst, '=', '\'')
+			dst = xmlstream.AppendEscaped(dst, a.value)
+			dst = append(dst, '\'')
+		}
+	}
+	return append(dst, '>')
+}
