@@ -74,6 +74,9 @@ func (o *online) of(local string) []*session.Session {
 	return p.accounts[local]
 }
 
+// SessionCount gives the number of sessions that are bound at the host.
+func (h *Host) SessionCount() int { return len(h.online.all()) }
+
 func (o *online) all() []*session.Session {
 	var all []*session.Session
 	for i := range o.parts {

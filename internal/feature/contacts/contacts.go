@@ -1,0 +1,163 @@
+// Package contacts serves rosters and presence (RFC 6121 sections 2 to 4) from rosters that belong to a service, as
+// the contract's section 5 says: clients get the roster and its changes but do not edit it, the presence of users
+// follows it, and subscriptions are not negotiated between users.
+//
+// Everything that belongs to one account (its sessions' interest in the roster, their presence, the roster itself) is
+// done by the account's owner, one thing at a time (roster.User). So all presence of one user leaves in order, and
+// whoever asks for it is answered in the same order.
+package contacts
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"rollcall/internal/host"
+	"rollcall/internal/jid"
+	"rollcall/internal/ns"
+	"rollcall/internal/roster"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+)
+
+// Options says how the feature behaves.
+type Options struct {
+	Host      string // the virtual host's domain
+	Engine    *roster.Engine
+	Registry  *host.Registry
+	Directory *Directory
+	// Mutual: a contact's presence is shown only when both rosters say so, and not when the contact's alone does.
+	Mutual bool
+	// ClientEdits is what a client gets that tries to change its roster.
+	ClientEdits stanza.Condition
+	Log         *slog.Logger
+}
+
+// Contacts is the feature at one virtual host.
+type Contacts struct {
+	opts Options
+
+	mu       sync.Mutex // before it no lock is taken, after it the engine's may be
+	accounts map[string]*account
+}
+
+// New makes the feature.
+func New(o Options) host.Feature {
+	c := &Contacts{opts: o, accounts: make(map[string]*account)}
+	o.Directory.add(o.Host, c)
+	return host.Feature{
+		Name: "contacts",
+		IQ: map[host.IQKey]host.IQHandler{
+			{Target: host.ToSelf, Type: stanza.TypeGet, Space: ns.Roster, Local: "query"}: c.getRoster,
+			{Target: host.ToSelf, Type: stanza.TypeSet, Space: ns.Roster, Local: "query"}: c.setRoster,
+		},
+		Stages: map[host.Stage]host.StanzaHandler{
+			host.Sent:     c.sent,
+			host.Received: c.received,
+		},
+		Opened: c.opened,
+		Closed: c.closed,
+		Run:    o.Engine.Run,
+	}
+}
+
+// Directory finds the feature of a domain: the contacts of one host's users may live at another host of the server.
+type Directory struct {
+	mu      sync.RWMutex
+	domains map[string]*Contacts
+}
+
+// NewDirectory makes an empty directory.
+func NewDirectory() *Directory { return &Directory{domains: make(map[string]*Contacts)} }
+
+func (d *Directory) add(domain string, c *Contacts) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.domains[domain] = c
+}
+
+// online gives the account with that address if it has a session, nil otherwise.
+func (d *Directory) online(j jid.JID) *account {
+	d.mu.RLock()
+	c := d.domains[j.Domain()]
+	d.mu.RUnlock()
+	if c == nil {
+		return nil
+	}
+	return c.online(j.Local())
+}
+
+// Shows tells whether an account that is online lets somebody see its presence; both are bare JIDs.
+func (d *Directory) Shows(account, somebody jid.JID) bool {
+	a := d.online(account)
+	return a != nil && a.shows(somebody)
+}
+
+func (c *Contacts) online(local string) *account {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.accounts[local]
+}
+
+// account is a user who is online. What has no other guard named is touched by the owner only.
+type account struct {
+	feature   *Contacts
+	jid       jid.JID // bare
+	user      *roster.User
+	refs      int // sessions; guarded by Contacts.mu
+	resources []*resource
+}
+
+// resource is a session of an account.
+type resource struct {
+	session    *session.Session
+	interested bool          // it asked for the roster (RFC 6121 section 2.2) and gets pushes
+	presence   *host.Passage // its last available presence, nil while it is unavailable
+	announced  bool          // the contacts have been told of it; false while the roster is not known
+	directed   map[jid.JID]struct{}
+}
+
+func (a *account) find(s *session.Session) *resource {
+	for _, r := range a.resources {
+		if r.session == s {
+			return r
+		}
+	}
+	return nil
+}
+
+// opened makes the account of a new session.
+func (c *Contacts) opened(_ context.Context, s *session.Session) {
+	local := s.JID().Local()
+	c.mu.Lock()
+	a := c.accounts[local]
+	if a == nil {
+		a = &account{feature: c, jid: s.JID().Bare()}
+		a.user = c.opts.Engine.Attach(local, a)
+		c.accounts[local] = a
+	}
+	a.refs++
+	c.mu.Unlock()
+	a.user.Do(func() { a.resources = append(a.resources, &resource{session: s}) })
+}
+
+// closed takes a session out of its account, whatever ended it: those who saw it available see it go.
+func (c *Contacts) closed(ctx context.Context, s *session.Session) {
+	a := c.online(s.JID().Local())
+	a.user.Do(func() {
+		for i, r := range a.resources {
+			if r.session == s {
+				a.retract(ctx, r, a.unavailable(r))
+				a.resources = append(a.resources[:i:i], a.resources[i+1:]...)
+				break
+			}
+		}
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.refs--
+	if a.refs == 0 {
+		delete(c.accounts, s.JID().Local())
+		c.opts.Engine.Detach(a.user)
+	}
+}

@@ -1,0 +1,303 @@
+package contacts
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/internal/host"
+	"rollcall/internal/jid"
+	"rollcall/internal/ns"
+	"rollcall/internal/roster"
+	"rollcall/internal/rosterdoc"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// sent takes the presence that local sessions send.
+func (c *Contacts) sent(ctx context.Context, p *host.Passage) (done bool, err error) {
+	if p.Kind != stanza.Presence {
+		return false, nil
+	}
+	a := c.online(p.From.Local())
+	if a == nil {
+		return true, nil // the session has ended; this was read before
+	}
+	switch p.Type {
+	case stanza.TypeSubscribe:
+		return true, stanza.NewError(stanza.NotAllowed, "contacts are managed by the application")
+	case stanza.TypeSubscribed, stanza.TypeUnsubscribe, stanza.TypeUnsubscribed:
+		return true, nil // RFC 6121 section 3 is switched off, as in mod_block_subscriptions
+	case stanza.TypeProbe:
+		return true, nil // probes are for servers (section 4.3); ours go another way
+	case stanza.TypeError:
+		return p.To.IsZero(), nil
+	}
+	if !p.To.IsZero() {
+		return false, a.direct(p)
+	}
+	if p.Type == stanza.TypeUnavailable {
+		p.Session.SetUnavailable()
+		a.user.Do(func() {
+			if r := a.find(p.Session); r != nil {
+				a.retract(ctx, r, p)
+			}
+		})
+		return true, nil
+	}
+	p.Session.SetAvailable(priority(p.Element))
+	a.user.Do(func() {
+		if r := a.find(p.Session); r != nil {
+			a.available(ctx, r, p)
+		}
+	})
+	return true, nil
+}
+
+// priority reads a presence's priority (RFC 6121 section 4.7.2.3); one that is missing or no number is 0.
+func priority(el *xmlstream.Element) int {
+	c := el.Child(ns.Client, "priority")
+	if c == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(c.Text()), 10, 8)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// available takes a resource's presence: the user's own sessions get it at once (RFC 6121 section 4.2.2), the contacts
+// when the roster is known. Until then it waits, for a roster that is out of date must not say who sees a user.
+func (a *account) available(ctx context.Context, r *resource, p *host.Passage) {
+	initial := r.presence == nil
+	r.presence = p
+	a.feature.opts.Registry.Broadcast(ctx, p, a.jid)
+	if r.announced {
+		a.broadcast(ctx, p, a.user.Current())
+		return
+	}
+	if !initial {
+		return // it is waiting already, and the newest is sent in the end
+	}
+	for _, other := range a.resources {
+		if other != r && other.presence != nil {
+			r.session.Send(other.presence.Wire().To(r.session.JID().String()))
+		}
+	}
+	a.user.Ask(func(o roster.Outcome) {
+		if o.Known != nil { // otherwise RosterChanged comes some day
+			a.announce(ctx, r, o.Known)
+		}
+	})
+}
+
+// announce makes a resource known to the contacts and asks for theirs (RFC 6121 sections 4.2.2 and 4.3).
+func (a *account) announce(ctx context.Context, r *resource, k *roster.Known) {
+	if r.presence == nil || r.announced {
+		return
+	}
+	r.announced = true
+	a.broadcast(ctx, r.presence, k)
+	viewer := audience{r.session.JID().String(), []*session.Session{r.session}}
+	for item := range k.Roster.All() {
+		if item.Subscription.Has(rosterdoc.To) {
+			a.probe(item.JID, viewer, time.Time{})
+		}
+	}
+}
+
+// broadcast sends a presence of ours to the contacts who may see it.
+func (a *account) broadcast(ctx context.Context, p *host.Passage, k *roster.Known) {
+	for item := range k.Roster.All() {
+		if item.Subscription.Has(rosterdoc.From) {
+			a.show(ctx, p, item.JID)
+		}
+	}
+}
+
+// show sends a presence of ours to one contact.
+func (a *account) show(ctx context.Context, p *host.Passage, contact jid.JID) {
+	if a.feature.opts.Mutual && !a.feature.opts.Directory.wants(contact, a.jid) {
+		return
+	}
+	a.feature.opts.Registry.Broadcast(ctx, p, contact)
+}
+
+// wants tells whether a local contact's roster asks for somebody's presence.
+func (d *Directory) wants(contact, somebody jid.JID) bool {
+	a := d.online(contact)
+	if a == nil {
+		return false
+	}
+	k := a.user.Current()
+	if k == nil {
+		return false
+	}
+	item, ok := k.Roster.Get(somebody)
+	return ok && item.Subscription.Has(rosterdoc.To)
+}
+
+// shows tells whether the roster lets somebody see our presence.
+func (a *account) shows(somebody jid.JID) bool {
+	k := a.user.Current()
+	if k == nil {
+		return false
+	}
+	item, ok := k.Roster.Get(somebody)
+	return ok && item.Subscription.Has(rosterdoc.From)
+}
+
+// retract sends a resource's unavailable presence to all who may have seen it available (RFC 6121 section 4.5.2): the
+// user's other sessions, the contacts, and those it sent directed presence to (section 4.6.3).
+func (a *account) retract(ctx context.Context, r *resource, gone *host.Passage) {
+	registry := a.feature.opts.Registry
+	if r.presence != nil {
+		registry.Broadcast(ctx, gone, a.jid)
+		if k := a.user.Current(); k != nil && r.announced {
+			a.broadcast(ctx, gone, k)
+		}
+	}
+	for j := range r.directed {
+		st := *gone.Stanza
+		st.To = j
+		st.Element = gone.Element.Clone().SetAttr("to", j.String())
+		registry.Deliver(ctx, &host.Passage{Stanza: &st, Host: gone.Host, Session: r.session})
+	}
+	r.presence, r.announced, r.directed = nil, false, nil
+}
+
+// unavailable makes the presence that says a resource is gone, for one that cannot say so itself.
+func (a *account) unavailable(r *resource) *host.Passage {
+	full := r.session.JID()
+	return &host.Passage{
+		Stanza: &stanza.Stanza{
+			Element: xmlstream.New(ns.Client, "presence", "type", stanza.TypeUnavailable, "from", full.String()),
+			Kind:    stanza.Presence, Type: stanza.TypeUnavailable, From: full,
+		},
+		Host: a.feature.opts.Registry.Host(a.jid.Domain()),
+	}
+}
+
+// maxDirected bounds the addresses that a session may have sent directed presence to.
+const maxDirected = 1000
+
+// direct notes to whom a session sends directed presence (RFC 6121 section 4.6).
+func (a *account) direct(p *host.Passage) (err error) {
+	a.user.Do(func() {
+		r := a.find(p.Session)
+		switch {
+		case r == nil:
+		case p.Type == stanza.TypeUnavailable:
+			delete(r.directed, p.To)
+		case len(r.directed) >= maxDirected:
+			err = stanza.NewError(stanza.ResourceConstraint, "directed presence to "+strconv.Itoa(maxDirected)+" addresses already")
+		default:
+			if r.directed == nil {
+				r.directed = make(map[jid.JID]struct{})
+			}
+			r.directed[p.To] = struct{}{}
+		}
+	})
+	return err
+}
+
+// received keeps what is not for users from reaching them: probes and subscriptions, which only a server of ours
+// sends or none.
+func (c *Contacts) received(_ context.Context, p *host.Passage) (done bool, err error) {
+	return p.Kind == stanza.Presence && (p.Type == stanza.TypeProbe || p.IsSubscription()), nil
+}
+
+// audience is those of a user's sessions that see contacts' presence, and how it is addressed to them.
+type audience struct {
+	address  string
+	sessions []*session.Session
+}
+
+// audience gives the sessions that have been announced: the others are about to ask for everybody's presence.
+func (a *account) audience() audience {
+	v := audience{address: a.jid.String()}
+	for _, r := range a.resources {
+		if r.announced {
+			v.sessions = append(v.sessions, r.session)
+		}
+	}
+	return v
+}
+
+func (v audience) see(w stanza.Wire) {
+	w = w.To(v.address)
+	for _, s := range v.sessions {
+		s.Send(w)
+	}
+}
+
+// probe asks for a contact's presence (RFC 6121 section 4.3). asOf, when not zero, is the date of a roster of ours that
+// has just begun to list the contact: if the contact's own roster, being older, does not list us, the contact's is
+// fetched again, so that it is enough for the service to notify one side.
+func (a *account) probe(contact jid.JID, viewers audience, asOf time.Time) {
+	b := a.feature.opts.Directory.online(contact)
+	if b == nil {
+		return // not online, or not ours: then it is for a server that there is no connection to
+	}
+	b.user.Post(func() {
+		if !b.shows(a.jid) {
+			if !asOf.IsZero() {
+				b.user.Suspect(asOf)
+			}
+			return
+		}
+		for _, r := range b.resources {
+			if r.presence != nil {
+				viewers.see(r.presence.Wire())
+			}
+		}
+	})
+}
+
+// withdraw shows us a contact as gone whom we may see no longer: it sends the unavailable presence that the contact
+// does not know it would have to send.
+func (a *account) withdraw(contact jid.JID, viewers audience) {
+	b := a.feature.opts.Directory.online(contact)
+	if b == nil {
+		return
+	}
+	b.user.Post(func() {
+		if !b.shows(a.jid) {
+			return // we have not seen it, or it has told us itself
+		}
+		for _, r := range b.resources {
+			if r.presence != nil {
+				viewers.see(b.unavailable(r).Wire())
+			}
+		}
+	})
+}
+
+// follow lets presence follow one change of the roster, in each direction that changed.
+func (a *account) follow(ctx context.Context, c rosterdoc.Change, k *roster.Known) {
+	before, after := c.Old.Subscription, c.New.Subscription // None where there is no item
+	contact := c.New.JID
+	if c.Kind == rosterdoc.Removed {
+		contact = c.Old.JID
+	}
+	if before.Has(rosterdoc.From) != after.Has(rosterdoc.From) {
+		for _, r := range a.resources {
+			switch {
+			case r.presence == nil || !r.announced:
+			case after.Has(rosterdoc.From):
+				a.show(ctx, r.presence, contact)
+			default:
+				a.show(ctx, a.unavailable(r), contact)
+			}
+		}
+	}
+	switch {
+	case after.Has(rosterdoc.To) && !before.Has(rosterdoc.To):
+		a.probe(contact, a.audience(), k.AsOf)
+	case before.Has(rosterdoc.To) && !after.Has(rosterdoc.To):
+		a.withdraw(contact, a.audience())
+	}
+}

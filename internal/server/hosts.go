@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rollcall/internal/auth"
+	"rollcall/internal/config"
+	"rollcall/internal/host"
+	"rollcall/internal/roster"
+	"rollcall/internal/rosterhttp"
+	"rollcall/internal/store"
+)
+
+// virtualHost is a host with what belongs to it alone.
+type virtualHost struct {
+	cfg    config.Host
+	host   *host.Host
+	engine *roster.Engine
+	source *rosterhttp.Client
+}
+
+// keptRosters is how many copies a host keeps of users who are offline.
+const keptRosters = 100_000
+
+// addHost builds the host that is number i in the configuration.
+func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
+	log := s.log.With("host", c.Name)
+	source, err := rosterhttp.New(rosterhttp.Config{
+		Host: c.Name, URL: c.Roster.URL, Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
+		MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
+		UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster,
+	})
+	if err != nil {
+		return s.cfg.KeyError(fmt.Sprintf("host[%d].roster.url", i), err)
+	}
+	engine := roster.New(s.rosters, roster.Options{
+		Source: source, MaxAge: c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Concurrency: c.Roster.Concurrency,
+		Keep: keptRosters, Log: log,
+	})
+	h := &virtualHost{cfg: c, engine: engine, source: source}
+	s.hosts = append(s.hosts, h)
+	if s.sasl[c.Name], err = s.newAuth(ctx, c); err != nil {
+		return err
+	}
+	h.host, err = host.New(s.alive, s.registry, host.Options{
+		Name: c.Name, Features: s.features(c, engine), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
+		OutboxBytes: s.cfg.Limits.OutboxBytes, Log: s.log,
+	})
+	return err
+}
+
+// newAuth makes the SASL server of a host.
+func (s *Server) newAuth(ctx context.Context, c config.Host) (*auth.Server, error) {
+	a := auth.Config{Host: c.Name, AllowUnencrypted: !s.cfg.SignInNeedsTLS("c2s")}
+	switch c.Auth.Method {
+	case config.AuthOpen:
+		a.Method = auth.Open{}
+	case config.AuthAnonymous:
+		a.Method = auth.Anonymous{}
+	case config.AuthAccounts:
+		secret, err := s.store.Secret(ctx, "auth:"+c.Name)
+		if err != nil {
+			return nil, err
+		}
+		a.Secret = secret
+		a.Method = auth.Accounts{Source: accounts{s.store, c.Name}, Plain: c.Auth.Plain}
+	default:
+		return nil, fmt.Errorf("host %s: there is no auth.method %q", c.Name, c.Auth.Method)
+	}
+	return auth.New(a)
+}
+
+// accounts lets users of a host sign in whose credentials are in the store.
+type accounts struct {
+	store *store.Store
+	host  string
+}
+
+// Credentials implements auth.Source.
+func (a accounts) Credentials(ctx context.Context, username string) (auth.Credentials, error) {
+	found, err := a.store.Account(ctx, a.host, username)
+	if errors.Is(err, store.ErrNotFound) {
+		return auth.Credentials{}, auth.ErrUnknownUser
+	}
+	if err != nil {
+		return auth.Credentials{}, err
+	}
+	return auth.Credentials{
+		SHA1:   auth.Keys(found.Credentials.SHA1),
+		SHA256: auth.Keys(found.Credentials.SHA256),
+	}, nil
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"rollcall/internal/admin"
+	"rollcall/internal/c2s/websocket"
+	"rollcall/internal/roster"
+)
+
+// newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, and what the program mounts.
+func (s *Server) newHTTP() *http.Server {
+	mux := http.NewServeMux()
+	s.admin.Register(mux)
+	mux.Handle("/xmpp-websocket", websocket.Handler(s.c2s, websocket.Options{
+		Origins: s.cfg.HTTP.Origins, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
+	}))
+	for pattern, h := range s.opts.Mount {
+		mux.Handle(pattern, h)
+	}
+	return &http.Server{
+		Handler:           mux,
+		TLSConfig:         s.httpsConfig(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    10 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// newAdmin makes the API for the service and for operators.
+func (s *Server) newAdmin() *admin.API {
+	o := admin.Options{Tokens: s.cfg.Admin.Tokens, Ready: s.isReady, Version: s.opts.Version, Log: s.log}
+	for _, h := range s.hosts {
+		o.Hosts = append(o.Hosts, admin.Host{
+			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, Rosters: refresher{h.engine}, Status: h.status,
+		})
+	}
+	return admin.New(s.alive, o)
+}
+
+func (s *Server) isReady() bool {
+	select {
+	case <-s.ready:
+		return s.accepting.Err() == nil
+	default:
+		return false
+	}
+}
+
+// refresher lets the admin API refresh the rosters of an engine.
+type refresher struct{ engine *roster.Engine }
+
+// Refresh implements admin.Refresher.
+func (r refresher) Refresh(ctx context.Context, users []string) []admin.RefreshResult {
+	results := make([]admin.RefreshResult, 0, len(users))
+	for _, res := range r.engine.Refresh(ctx, users) {
+		results = append(results, admin.RefreshResult{Result: admin.Outcome(res.Kind.String()), Err: res.Err})
+	}
+	return results
+}
+
+// status is what operators see of a host.
+func (h *virtualHost) status() admin.HostStatus {
+	c, health := h.engine.Counts(), h.source.Health()
+	s := admin.HostStatus{
+		Users: c.Online, Sessions: h.host.SessionCount(),
+		Rosters: admin.RosterCounts{Known: c.Online - c.Unknown, Stale: c.Stale, Unknown: c.Unknown, Kept: c.Kept},
+		Service: admin.ServiceStatus{
+			State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight,
+			LastSuccess: health.LastSuccess, LastFailure: health.LastFailure,
+		},
+	}
+	switch {
+	case health.Fetches == 0:
+		s.Service.State = "unasked"
+	case health.Breaker != "closed":
+		s.Service.State = "down"
+	case health.ConsecutiveFailures > 0:
+		s.Service.State = "failing"
+	}
+	if s.Service.State != "ok" {
+		s.Service.LastError = health.LastError
+	}
+	return s
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"rollcall/internal/c2s/tcp"
+)
+
+// addresses lists the listeners that are configured.
+func (s *Server) addresses() map[string]string {
+	all := map[string]string{
+		"c2s": s.cfg.Listen.C2S, "c2s_tls": s.cfg.Listen.C2STLS, "http": s.cfg.Listen.HTTP, "https": s.cfg.Listen.HTTPS,
+	}
+	for name, address := range all {
+		if address == "" {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// listen opens every listener, or none.
+func (s *Server) listen() error {
+	open := s.opts.Listen
+	if open == nil {
+		open = func(name, address string) (net.Listener, error) {
+			if name == "c2s" || name == "c2s_tls" {
+				return tcp.Listen(s.accepting, address)
+			}
+			return net.Listen("tcp", address)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, address := range s.addresses() {
+		l, err := open(name, address)
+		if err != nil {
+			return fmt.Errorf("listen.%s: %w", name, err)
+		}
+		s.listeners[name] = l
+		s.log.Info("listening", "listener", name, "address", l.Addr().String())
+	}
+	return nil
+}
+
+// serve takes connections on every listener.
+func (s *Server) serve() {
+	for name, l := range s.listeners {
+		s.serving.Go(func() {
+			switch name {
+			case "c2s", "c2s_tls":
+				s.fail(name, s.serveTCP(l, name == "c2s_tls"))
+			case "http":
+				s.fail(name, s.http.Serve(l))
+			case "https":
+				s.fail(name, s.http.ServeTLS(l, "", ""))
+			}
+		})
+	}
+}
+
+func (s *Server) serveTCP(l net.Listener, direct bool) error {
+	o := tcp.Options{Direct: direct, WriteStall: s.cfg.Limits.WriteStall, Log: s.log}
+	if s.certs != nil {
+		if direct {
+			o.TLS = s.certs.TLSConfig(tcp.ALPN)
+		} else {
+			o.TLS = s.certs.TLSConfig()
+		}
+	}
+	return tcp.Serve(s.accepting, l, s.c2s, o)
+}
+
+// httpsConfig is the TLS configuration of the https listener, nil without a certificate.
+func (s *Server) httpsConfig() *tls.Config {
+	if s.certs == nil {
+		return nil
+	}
+	return s.certs.TLSConfig("h2", "http/1.1")
+}

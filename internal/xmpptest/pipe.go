@@ -1,0 +1,64 @@
+package xmpptest
+
+import (
+	"context"
+	"net"
+	"sync"
+)
+
+// PipeListener is a network in memory: what is dialed is accepted as the other end of a net.Pipe. Servers and clients
+// on it run in a testing/synctest bubble, where real sockets cannot.
+type PipeListener struct {
+	addr   net.Addr
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// NewPipeListener makes a listener that says it is on a port of 127.0.0.1.
+func NewPipeListener(port int) *PipeListener {
+	return &PipeListener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// Dial connects to the listener.
+func (l *PipeListener) Dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- addressed{server, l.addr}:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept implements net.Listener.
+func (l *PipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *PipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (l *PipeListener) Addr() net.Addr { return l.addr }
+
+// addressed is a pipe's end that says it is on loopback, like the sockets it stands for.
+type addressed struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c addressed) LocalAddr() net.Addr { return c.addr }
+func (c addressed) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000}
+}
