@@ -1,0 +1,111 @@
+package internal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+// tiers is the plan of the house (docs/architecture.md): a room imports rooms of lower tiers only, and those that an
+// arrow names.
+var tiers = map[string]int{
+	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "rosterdoc": 1,
+	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2,
+	"session": 3, "host": 3, "roster": 3,
+	"feature/contacts": 4, "feature/disco": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4,
+	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "admin": 4, "web/demo": 4,
+	"server": 5,
+}
+
+// arrows are the imports within a tier. In the grammar they follow the order in which it is built up; nothing imports
+// its equal elsewhere unless it says so here.
+var arrows = map[string][]string{
+	"xmlstream":     {"ns"},
+	"stanza":        {"ns", "jid", "xmlstream"},
+	"rosterdoc":     {"jid"},
+	"host":          {"session"},
+	"c2s/tcp":       {"c2s"},
+	"c2s/websocket": {"c2s"},
+}
+
+// tests are rooms that only tests use; they may import anything, and nothing but tests imports them.
+var tests = map[string]bool{"xmpptest": true, "certs/certtest": true, "c2s/c2stest": true}
+
+const prefix = "rollcall/internal/"
+
+// pure is what the grammar must do without: no goroutine, socket or clock.
+var impure = map[string]bool{"net": true, "net/http": true, "os": true, "time": true, "sync": true, "context": true}
+
+// borrowed are uses of an impure package in the grammar that are none.
+var borrowed = map[string][]string{
+	"xmlstream": {"sync"}, // sync.Pool, for read buffers
+	"rosterdoc": {"sync"}, // sync.Pool, for decoders
+	"jid":       {"net/netip"},
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range list(t) {
+		room, ours := strings.CutPrefix(p.ImportPath, prefix)
+		if !ours || tests[room] {
+			continue
+		}
+		tier := tiers[room]
+		if tier == 0 {
+			t.Errorf("the room %s has no tier: give it one here and in docs/architecture.md", room)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if tier == 1 && impure[imported] && !has(borrowed[room], imported) {
+				t.Errorf("%s imports %s: the grammar has no goroutine, socket or clock", room, imported)
+			}
+			other, ours := strings.CutPrefix(imported, prefix)
+			switch {
+			case !ours:
+			case tests[other]:
+				t.Errorf("%s imports %s, which is for tests", room, other)
+			case tiers[other] >= tier && !has(arrows[room], other):
+				t.Errorf("%s (tier %d) imports %s (tier %d)", room, tier, other, tiers[other])
+			}
+		}
+	}
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+// list asks the go command for every package of the module.
+func list(t *testing.T) (all []pkg) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", path.Join("rollcall", "..."))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.Bytes())
+	}
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func has(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
