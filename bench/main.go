@@ -42,6 +42,7 @@ type settings struct {
 	service   string
 	output    string
 	peers     peer.Options
+	profiles  string
 	keep      bool
 }
 
@@ -96,6 +97,7 @@ func parse(args []string) (*settings, error) {
 	f.IntVar(&s.peers.Existing.PID, "pid", 0, "of -server addr: its process")
 	f.StringVar(&s.peers.Existing.NotifyURL, "notify", "", "of -server addr: URL of roster_admin/refresh")
 	f.StringVar(&s.peers.Existing.Token, "token", "", "of -server addr: bearer token for -notify")
+	f.StringVar(&s.profiles, "profile", "", "folder for rollcall's CPU, allocation and heap profiles of each scenario; costs a little, so its numbers are not for the record")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs")
 	short := f.Bool("quick", false, "less than two minutes: small, floor and rollcall")
 	if err := f.Parse(args); err != nil {

@@ -54,17 +54,31 @@ func run(ctx context.Context, s *settings) (err error) {
 	return rep.finish(s.output)
 }
 
-// build makes the binaries that are ours, for the servers that need them.
+// build makes the binaries that are ours and not given, for the servers that need them.
 func (s *settings) build(ctx context.Context, dir string) error {
-	for name, binary := range map[string]*string{"rollcall/cmd/rollcall": &s.peers.Rollcall, "rollcall/bench/floor": &s.peers.Floor} {
-		if *binary != "" || !slices.Contains(s.servers, filepath.Base(name)) {
+	programs := []struct {
+		server, source string
+		binary         *string
+	}{
+		{"rollcall", "rollcall/cmd/rollcall", &s.peers.Rollcall},
+		{"floor", "rollcall/bench/floor", &s.peers.Floor},
+	}
+	if s.profiles != "" {
+		s.peers.Profiled = true
+		programs[0].source = "rollcall/bench/profiled"
+		if err := os.MkdirAll(s.profiles, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, p := range programs {
+		if *p.binary != "" || !slices.Contains(s.servers, p.server) {
 			continue
 		}
-		*binary = filepath.Join(dir, filepath.Base(name))
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", *binary, name)
+		*p.binary = filepath.Join(dir, p.server)
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", *p.binary, p.source)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("go build %s (run bench from the source tree, or give the binary with a flag): %w", name, err)
+			return fmt.Errorf("go build %s (run bench from the source tree, or give the binary with a flag): %w", p.source, err)
 		}
 	}
 	return nil
@@ -112,8 +126,12 @@ func (s *settings) measure(ctx context.Context, name, dir string, clients client
 	for _, w := range s.scenarios {
 		wanted[w] = true
 	}
-	results, err := scenario.Run(ctx, server, scenario.Options{Graph: graph, Client: clients, Parallel: s.parallel, Names: s.names,
-		Rounds: s.rounds, Samples: s.samples, Window: s.window, Duration: s.duration, Settle: s.settle, Timeout: s.timeout}, wanted)
+	sizes := scenario.Options{Graph: graph, Client: clients, Parallel: s.parallel, Names: s.names, Rounds: s.rounds,
+		Samples: s.samples, Window: s.window, Duration: s.duration, Settle: s.settle, Timeout: s.timeout}
+	if s.profiles != "" {
+		sizes.Profiles = filepath.Join(s.profiles, filepath.Base(dir)+"-")
+	}
+	results, err := scenario.Run(ctx, server, sizes, wanted)
 	total, most := rosters.Requests()
 	fmt.Fprintf(os.Stderr, "bench: %s: %d roster fetches, at most %d at a time\n", name, total, most)
 	return results, err

@@ -26,6 +26,7 @@ type Options struct {
 	Cert, Key string         // PEM files for STARTTLS; "" for none
 
 	Rollcall, Floor string // binaries
+	Profiled        bool   // Rollcall is bench/profiled, which has a profiler's door
 	ProsodyModules  string // checkout of prosody-modules
 	Existing        Existing
 }
@@ -43,6 +44,9 @@ type Running struct {
 	Name string
 	Addr string // host:port for clients
 	PIDs []int  // whose cost is measured
+
+	// Profiler is the URL of bench/profiled's door, "" when the server has none.
+	Profiler string
 
 	// Change gives each of the users one friend more, or takes it, and returns when the server says that it is done. It is nil
 	// when this server's rosters cannot be changed from outside.

@@ -30,7 +30,7 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 	if o.Rollcall == "" {
 		return nil, fmt.Errorf("no binary: it is built from ./cmd/rollcall, or given with -rollcall")
 	}
-	addrs, err := freeAddrs(2)
+	addrs, err := freeAddrs(3)
 	if err != nil {
 		return nil, err
 	}
@@ -39,11 +39,18 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, o, addrs[0], exec.Command(o.Rollcall, "serve", "-c", config))
+	cmd := exec.Command(o.Rollcall, "serve", "-c", config)
+	if o.Profiled {
+		cmd = exec.Command(o.Rollcall, "-c", config, "-pprof", addrs[2])
+	}
+	p, err := launch(ctx, o, addrs[0], cmd)
 	if err != nil {
 		return nil, err
 	}
 	r := &Running{Addr: addrs[0], PIDs: []int{p.cmd.Process.Pid}, stop: p.stop}
+	if o.Profiled {
+		r.Profiler = "http://" + addrs[2]
+	}
 	r.notifyBy("http://"+addrs[1]+"/roster_admin/refresh", "", o)
 	return r, nil
 }

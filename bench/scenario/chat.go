@@ -28,7 +28,7 @@ func (r *run) chat(ctx context.Context) error {
 	if err := pause(ctx, r.Duration/5); err != nil {
 		return err
 	}
-	stop, err := r.stopwatch()
+	stop, err := r.stopwatch(ctx, "chat")
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func (r *run) signIn(ctx context.Context) error {
 	}
 	everyone := expect(n*r.Graph.Contacts, true)
 	r.crowd.presences.Store(everyone)
-	stop, err := r.stopwatch()
+	stop, err := r.stopwatch(ctx, "login")
 	if err != nil {
 		return err
 	}
@@ -48,5 +49,8 @@ func (r *run) signIn(ctx context.Context) error {
 	}
 	r.add("idle", "resident memory of a session", "KiB", float64(after-rss)/1024/float64(n))
 	r.add("idle", "resident memory before login", "MiB", float64(rss)/(1<<20))
+	if err := r.save(ctx, http.MethodGet, "heap", "idle.heap"); err != nil {
+		return err
+	}
 	return r.crowd.trouble()
 }

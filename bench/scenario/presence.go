@@ -11,7 +11,7 @@ func (r *run) presence(ctx context.Context) error {
 	if deliveries == 0 {
 		return nil
 	}
-	stop, err := r.stopwatch()
+	stop, err := r.stopwatch(ctx, "presence")
 	if err != nil {
 		return err
 	}

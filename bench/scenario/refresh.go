@@ -25,7 +25,7 @@ func (r *run) refresh(ctx context.Context) error {
 	for i := range users {
 		users[i] = i
 	}
-	stop, err := r.stopwatch()
+	stop, err := r.stopwatch(ctx, "refresh")
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (r *run) latency(ctx context.Context) error {
 	if r.server.Change == nil {
 		return errFixedRosters
 	}
-	stop, err := r.stopwatch()
+	stop, err := r.stopwatch(ctx, "latency")
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type Options struct {
 	Duration time.Duration // of chat
 	Settle   time.Duration // before memory is read
 	Timeout  time.Duration // for anything that is waited for
+	Profiles string        // start of the names of profiles, "" for none
 }
 
 // Result is one number.
@@ -74,8 +75,12 @@ type cost struct {
 	took              time.Duration
 }
 
-// stopwatch begins a measurement; the function that it returns ends it.
-func (r *run) stopwatch() (func() (cost, error), error) {
+// stopwatch begins the measurement of a scenario; the function that it returns ends it.
+func (r *run) stopwatch(ctx context.Context, scenario string) (func() (cost, error), error) {
+	profiled, err := r.profile(ctx, scenario)
+	if err != nil {
+		return nil, err
+	}
 	before, err := measure.CPU(r.server.PIDs...)
 	if err != nil {
 		return nil, err
@@ -92,7 +97,10 @@ func (r *run) stopwatch() (func() (cost, error), error) {
 			return cost{}, err
 		}
 		ownAfter, err := measure.CPU(os.Getpid())
-		return cost{server: after - before, generator: ownAfter - own, took: took}, err
+		if err != nil {
+			return cost{}, err
+		}
+		return cost{server: after - before, generator: ownAfter - own, took: took}, profiled()
 	}, nil
 }
 
