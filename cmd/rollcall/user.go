@@ -1,0 +1,218 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"rollcall/internal/auth"
+	"rollcall/internal/config"
+	"rollcall/internal/jid"
+	"rollcall/internal/store"
+)
+
+type userCmd struct {
+	Add    userAddCmd    `cmd:"" help:"Make an account. Asks for the password, or reads it from standard input."`
+	Passwd userPasswdCmd `cmd:"" help:"Set another password."`
+	Remove userRemoveCmd `cmd:"" help:"Remove an account."`
+	List   userListCmd   `cmd:"" help:"List accounts, one address a line."`
+}
+
+type passwordFlag struct {
+	PasswordStdin bool `help:"Read the password from standard input, on one line, even from a terminal."`
+}
+
+type addressArg struct {
+	Address string `arg:"" name:"user@host" help:"Address of the account."`
+}
+
+type userAddCmd struct {
+	configFlag
+	passwordFlag
+	addressArg
+}
+
+func (c *userAddCmd) Run(env *environment) error {
+	return c.setPassword(env, c.configFlag, c.passwordFlag, "added", (*accountStore).add)
+}
+
+type userPasswdCmd struct {
+	configFlag
+	passwordFlag
+	addressArg
+}
+
+func (c *userPasswdCmd) Run(env *environment) error {
+	return c.setPassword(env, c.configFlag, c.passwordFlag, "has another password", (*accountStore).set)
+}
+
+type userRemoveCmd struct {
+	configFlag
+	addressArg
+}
+
+func (c *userRemoveCmd) Run(env *environment) error {
+	s, err := openAccounts(env, c.configFlag)
+	if err != nil {
+		return err
+	}
+	defer s.close(env)
+	user, err := s.address(env, c.Address)
+	if err != nil {
+		return err
+	}
+	if err := s.RemoveAccount(env.ctx, user.Domain(), user.Local()); err != nil {
+		return accountError(user, err)
+	}
+	fmt.Fprintf(env.stdout, "%s removed; clients that are signed in stay so until they disconnect\n", user)
+	return nil
+}
+
+type userListCmd struct {
+	configFlag
+	Long bool   `short:"l" help:"With the times when the account was made and its password last set."`
+	Host string `arg:"" optional:"" help:"Only of this host."`
+}
+
+func (c *userListCmd) Run(env *environment) error {
+	s, err := openAccounts(env, c.configFlag)
+	if err != nil {
+		return err
+	}
+	defer s.close(env)
+	hosts := s.cfg.Hosts
+	if c.Host != "" {
+		h, err := s.host(c.Host)
+		if err != nil {
+			return err
+		}
+		hosts = []config.Host{*h}
+	}
+	for _, h := range hosts {
+		for a, err := range s.Accounts(env.ctx, h.Name) {
+			if err != nil {
+				return err
+			}
+			line := a.Username + "@" + a.Host
+			if c.Long {
+				line = fmt.Sprintf("%-40s %s %s", line, a.Created.Format("2006-01-02T15:04:05Z"), a.Changed.Format("2006-01-02T15:04:05Z"))
+			}
+			if _, err := fmt.Fprintln(env.stdout, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// setPassword is what add and passwd have in common.
+func (c addressArg) setPassword(env *environment, f configFlag, p passwordFlag, done string,
+	write func(*accountStore, *environment, jid.JID, store.Credentials) error) error {
+	s, err := openAccounts(env, f)
+	if err != nil {
+		return err
+	}
+	defer s.close(env)
+	user, err := s.address(env, c.Address)
+	if err != nil {
+		return err
+	}
+	password, err := readPassword(env, p.PasswordStdin)
+	if err != nil {
+		return err
+	}
+	keys, err := auth.MakeCredentials(password)
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "auth: "))
+	}
+	if err := write(s, env, user, store.Credentials{SHA1: store.Keys(keys.SHA1), SHA256: store.Keys(keys.SHA256)}); err != nil {
+		return accountError(user, err)
+	}
+	fmt.Fprintf(env.stdout, "%s %s\n", user, done)
+	return nil
+}
+
+// An accountStore is the database of a configuration, opened by a command. A server may have it open too.
+type accountStore struct {
+	*store.Store
+	cfg  *config.Config
+	file string
+}
+
+func openAccounts(env *environment, f configFlag) (*accountStore, error) {
+	cfg, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DataDir == "" {
+		return nil, cfg.KeyError("data_dir", errors.New(`is "", so accounts would be gone when this command ends; name a folder`))
+	}
+	s, err := store.Open(env.ctx, cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	return &accountStore{s, cfg, f.Config}, nil
+}
+
+func (s *accountStore) close(env *environment) {
+	if err := s.Close(); err != nil {
+		report(env.stderr, err)
+	}
+}
+
+func (s *accountStore) add(env *environment, user jid.JID, c store.Credentials) error {
+	return s.AddAccount(env.ctx, user.Domain(), user.Local(), c)
+}
+
+func (s *accountStore) set(env *environment, user jid.JID, c store.Credentials) error {
+	return s.SetCredentials(env.ctx, user.Domain(), user.Local(), c)
+}
+
+// address checks that an account may have this address.
+func (s *accountStore) address(env *environment, text string) (jid.JID, error) {
+	if !strings.Contains(text, "@") {
+		return jid.JID{}, usage("%q is no address; write %s@%s", text, text, s.cfg.Hosts[0].Name)
+	}
+	user, err := jid.Parse(text)
+	if err != nil {
+		return jid.JID{}, usageError{err}
+	}
+	if !user.IsBare() {
+		return jid.JID{}, usage("%q has a resource; an account's address is user@host", text)
+	}
+	h, err := s.host(user.Domain())
+	if err != nil {
+		return jid.JID{}, err
+	}
+	if h.Auth.Method != config.AuthAccounts {
+		fmt.Fprintf(env.stderr, "rollcall: note: host %s has auth.method = %q, which does not look at accounts\n", h.Name, h.Auth.Method)
+	}
+	return user, nil
+}
+
+func (s *accountStore) host(name string) (*config.Host, error) {
+	canonical, err := jid.Domainpart(name)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	var names []string
+	for i := range s.cfg.Hosts {
+		if s.cfg.Hosts[i].Name == canonical {
+			return &s.cfg.Hosts[i], nil
+		}
+		names = append(names, s.cfg.Hosts[i].Name)
+	}
+	return nil, usage("%s has no host %q, only %s", s.file, canonical, strings.Join(names, ", "))
+}
+
+// accountError says in a few words what is usual, and leaves the rest as it is.
+func accountError(user jid.JID, err error) error {
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return fmt.Errorf("%s exists already; rollcall user passwd sets another password", user)
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("there is no account %s; rollcall user list shows those there are", user)
+	default:
+		return err
+	}
+}
