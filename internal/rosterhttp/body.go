@@ -27,7 +27,9 @@ func readBody(buf *bytes.Buffer, body io.Reader, max int64, gzipped bool) error 
 	}
 	z := gunzips.Get().(*gzip.Reader)
 	defer gunzips.Put(z)
-	if err := z.Reset(sent); err != nil {
+	if err := z.Reset(sent); err == io.EOF {
+		return nil // an empty body is an empty body
+	} else if err != nil {
 		return sent.cause(err)
 	}
 	if _, err := buf.ReadFrom(&limited{r: z, left: max}); err != nil {
