@@ -174,7 +174,9 @@ func (s *Service) setMode(in modeRequest) ([]string, error) {
 	s.feed.put(s.feed.line(Line{Kind: "switch", Text: text}))
 	s.feed.touch()
 	if in.Mode == modeOn {
-		s.notifier.tellAgain()
+		s.notifier.resume()
+	} else {
+		s.notifier.pause()
 	}
 	return nil, nil
 }

@@ -24,9 +24,14 @@ const (
 	retryMost  = 30 * time.Second
 )
 
+// errResumed ends a notification that was sent while the application did not answer: it is sent again, and rollcall may
+// ask at once rather than when it would have tried again.
+var errResumed = errors.New("given up, to tell anew")
+
 // notifier tells rollcall whose contacts changed: section 2 of the contract, as an application would do it. One request
 // is under way at a time; names that come up meanwhile go into the next one, so nothing grows with the number of
-// changes. Names whose refresh failed are told again.
+// changes. Names whose refresh failed are told again: after a pause, or, while the application is switched off and a
+// refresh cannot but fail, when it is switched on.
 type notifier struct {
 	url    func() string
 	client *http.Client
@@ -34,9 +39,11 @@ type notifier struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	waiting map[string]bool // to be told now
-	owed    map[string]bool // were told, and it failed
-	wake    chan struct{}   // holds one: there is something to do
+	waiting map[string]bool         // to be told now
+	owed    map[string]bool         // were told, and it failed
+	paused  bool                    // the application is switched off
+	abandon context.CancelCauseFunc // ends the request under way; nil when there is none
+	wake    chan struct{}           // holds one: there is something to do
 }
 
 func newNotifier(url func() string, f *feed, log *slog.Logger) *notifier {
@@ -75,6 +82,24 @@ func (n *notifier) tellAgain() {
 	n.poke()
 }
 
+// pause is called when the application is switched off.
+func (n *notifier) pause() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.paused = true
+}
+
+// resume is called when the application is switched on again.
+func (n *notifier) resume() {
+	n.mu.Lock()
+	n.paused = false
+	if n.abandon != nil {
+		n.abandon(errResumed)
+	}
+	n.mu.Unlock()
+	n.tellAgain()
+}
+
 func (n *notifier) poke() {
 	select {
 	case n.wake <- struct{}{}:
@@ -91,17 +116,21 @@ func (n *notifier) take() []string {
 	return ids
 }
 
-// told notes how it went.
-func (n *notifier) told(ids []string, ok bool) {
+// told notes how it went. It says whether to try again after a pause.
+func (n *notifier) told(ids []string, err error) (retry bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, id := range ids {
-		if ok {
+		switch {
+		case err == nil:
 			delete(n.owed, id)
-		} else {
+		case errors.Is(err, errResumed):
+			n.waiting[id] = true
+		default:
 			n.owed[id] = true
 		}
 	}
+	return err != nil && !n.paused
 }
 
 // run sends notifications until ctx ends.
@@ -116,47 +145,59 @@ func (n *notifier) run(ctx context.Context) {
 		case <-n.wake:
 		case <-retry.C:
 			n.tellAgain()
-			continue
 		}
 		ids := n.take()
 		if len(ids) == 0 {
 			continue
 		}
-		ok := n.send(ctx, ids)
-		n.told(ids, ok)
-		if ok {
+		err := n.send(ctx, ids)
+		switch again := n.told(ids, err); {
+		case err == nil:
 			pause = retryFirst
-			continue
+		case errors.Is(err, errResumed):
+			n.poke()
+		case again:
+			retry.Reset(pause)
+			pause = min(2*pause, retryMost)
 		}
-		retry.Reset(pause)
-		pause = min(2*pause, retryMost)
 	}
 }
 
-// send posts one notification and shows it in the feed. It says whether every roster was refreshed.
-func (n *notifier) send(ctx context.Context, ids []string) bool {
+// send posts one notification and shows it in the feed. It fails when not every roster was refreshed.
+func (n *notifier) send(ctx context.Context, ids []string) error {
 	body, err := json.Marshal(ids)
-	if err != nil { // cannot happen: strings without bad UTF-8
-		n.log.Error("demo: a notification could not be written", "err", err)
-		return false
+	if err != nil {
+		return err
 	}
+	ctx, abandon := context.WithCancelCause(ctx)
+	defer abandon(nil)
+	n.setAbandon(abandon)
+	defer n.setAbandon(nil)
+
 	line := n.feed.line(Line{Kind: "notify", Text: "POST /roster_admin/refresh", Request: string(body), Pending: true})
 	n.feed.put(line)
 	start := time.Now()
 	status, answer, err := n.post(ctx, body)
 	line.Pending, line.Status, line.Answer, line.Millis = false, status, string(answer), millisSince(start)
-	ok := false
-	if err != nil {
-		line.Note = "failed: " + err.Error()
+	if err == nil {
+		line.Note, err = readAnswer(status, answer)
+	} else if cause := context.Cause(ctx); cause != nil {
+		err, line.Note = cause, cause.Error()
 	} else {
-		line.Note, ok = readAnswer(status, answer)
+		line.Note = cut(err.Error(), maxText)
 	}
-	line.Failed = !ok
-	if !ok {
-		n.log.Debug("demo: a notification failed", "status", status, "note", line.Note)
-	}
+	line.Failed = err != nil
 	n.feed.put(line)
-	return ok
+	if err != nil {
+		n.log.Debug("demo: a notification failed", "status", status, "err", err)
+	}
+	return err
+}
+
+func (n *notifier) setAbandon(f context.CancelCauseFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.abandon = f
 }
 
 func (n *notifier) post(ctx context.Context, body []byte) (status int, answer []byte, err error) {
@@ -173,8 +214,8 @@ func (n *notifier) post(ctx context.Context, body []byte) (status int, answer []
 	return resp.StatusCode, answer, errors.Join(err, resp.Body.Close())
 }
 
-// readAnswer puts rollcall's answer into words and says whether it is all one could wish for.
-func readAnswer(status int, body []byte) (note string, ok bool) {
+// readAnswer puts rollcall's answer into words; the error says that something is left to be wished for.
+func readAnswer(status int, body []byte) (note string, err error) {
 	var a struct {
 		Status  string `json:"status"`
 		Message string `json:"message"`
@@ -182,14 +223,15 @@ func readAnswer(status int, body []byte) (note string, ok bool) {
 		Errors  int    `json:"errors"`
 	}
 	if err := json.Unmarshal(body, &a); err != nil {
-		return "an answer that is not JSON", false
+		return "an answer that is not JSON", err
 	}
 	switch {
 	case status != http.StatusOK:
-		return cut(a.Message, maxText), false
+		note = cut(a.Message, maxText)
+		return note, errors.New(note)
 	case a.Errors > 0:
-		return cut(fmt.Sprintf("updated %d, %s: %s", a.Updated, count(a.Errors, "error"), a.Message), maxText), false
+		return fmt.Sprintf("updated %d, %s", a.Updated, count(a.Errors, "error")), errors.New(cut(a.Message, maxText))
 	default:
-		return fmt.Sprintf("updated %d", a.Updated), true
+		return fmt.Sprintf("updated %d", a.Updated), nil
 	}
 }

@@ -4,7 +4,7 @@
 import { clock, fromTemplate, initial, make, setChildren, setData, setText, slots } from './dom.js';
 
 const NOTICES = {
-  on: '',
+  on: 'Every change below is told to rollcall with one POST; rollcall then asks for the lists.',
   unavailable: 'The application is off: it answers 503. Chats go on, and every list stays as it was last known.',
   silent: 'The application is off: it does not answer. Chats go on, and every list stays as it was last known.',
 };
@@ -21,12 +21,13 @@ export class AppPanel {
   #rowElements = new Map();
   #trouble = '';
   #boot = '';
+  #atEnd = true; // the log shows its newest line
 
-  constructor(root, announce) {
+  constructor(root) {
     this.#root = root;
-    this.announce = announce;
     this.#rows = root.querySelector('[data-rows]');
     this.#feed = root.querySelector('[data-feed]');
+    this.#stayAtEnd();
     root.addEventListener('click', ({ target }) => this.#click(target.closest('button[data-action]')));
     root.addEventListener('change', ({ target }) => this.#change(target));
     root.addEventListener('submit', (event) => {
@@ -61,7 +62,6 @@ export class AppPanel {
   // addLine adds a line of the log, or replaces the line of the same number.
   addLine(line) {
     const feed = this.#feed;
-    const atEnd = feed.scrollHeight - feed.scrollTop - feed.clientHeight < 40;
     const element = makeLine(line);
     const old = feed.querySelector(`[data-line="${Number(line.number)}"]`);
     if (old) {
@@ -74,7 +74,18 @@ export class AppPanel {
       feed.insertBefore(element, after ?? null);
       if (feed.children.length > FEED_LINES) feed.firstElementChild.remove();
     }
-    if (atEnd) feed.scrollTop = feed.scrollHeight;
+    if (this.#atEnd) feed.scrollTop = feed.scrollHeight;
+  }
+
+  // stayAtEnd shows the newest line, whatever happens to the height of the log, until the visitor scrolls up.
+  #stayAtEnd() {
+    const feed = this.#feed;
+    feed.addEventListener('scroll', () => {
+      this.#atEnd = feed.scrollHeight - feed.scrollTop - feed.clientHeight < 40;
+    });
+    new ResizeObserver(() => {
+      if (this.#atEnd) feed.scrollTop = feed.scrollHeight;
+    }).observe(feed);
   }
 
   // --- acting
@@ -155,6 +166,7 @@ export class AppPanel {
     const notice = this.#trouble || NOTICES[state?.mode] || '';
     const at = this.#root.querySelector('[data-notice]');
     setText(at, notice);
+    setData(at, { alert: this.#trouble || state?.mode !== 'on' ? '' : undefined });
     if (!state) return;
     setData(this.#root, { mode: state.mode });
     for (const input of this.#root.querySelectorAll('[data-action="mode"]')) input.checked = input.value === state.mode;
@@ -224,24 +236,32 @@ function describe(owner, person, contact, back) {
 function makeLine(line) {
   const state = line.pending ? 'pending' : line.failed || line.status >= 400 ? 'failed' : 'ok';
   const time = make('time', { textContent: clock(new Date(line.time), true) });
-  const text = make('span', { className: 'line-text', textContent: line.text });
-  if (line.kind === 'notify') text.append(' ', make('span', { className: 'line-body', textContent: line.request }));
-  const parts = [time, text];
-  if (line.kind === 'fetch' || line.kind === 'notify') {
-    const status = line.pending ? '…' : line.status || '✕';
-    const took = line.millis ? `${line.millis < 10 ? line.millis.toFixed(1) : Math.round(line.millis)} ms` : '';
-    const result = [line.note, took].filter(Boolean).join(' · ');
-    parts.push(make('span', { className: 'line-result' }, make('b', { textContent: status }), ` ${result}`));
-  }
+  const words = make('span', {}, make('span', { className: 'line-text', textContent: line.text }));
+  if (line.kind === 'notify') words.append(' ', make('span', { className: 'line-body', textContent: line.request }));
+  if (line.kind === 'fetch' || line.kind === 'notify') words.append(' ', makeResult(line));
   const element = make('li');
   setData(element, { line: String(line.number), kind: line.kind, state });
   if (line.answer) {
     const body = make('pre', { textContent: pretty(line.answer) });
-    element.append(make('details', {}, make('summary', {}, ...parts), body));
+    element.append(make('details', {}, make('summary', {}, time, words), body));
   } else {
-    element.append(make('div', { className: 'line' }, ...parts));
+    element.append(make('div', { className: 'line' }, time, words));
   }
   return element;
+}
+
+// makeResult writes how a request was answered: "200 2 contacts · 1.2 ms".
+function makeResult({ pending, status, note, millis }) {
+  const code = pending ? '…' : status || '✕';
+  return make('span', { className: 'line-result' },
+    make('b', { textContent: code }),
+    ` ${[note, millis && duration(millis)].filter(Boolean).join(' · ')}`);
+}
+
+function duration(millis) {
+  if (millis < 0.1) return '< 0.1 ms';
+  if (millis < 10) return `${millis.toFixed(1)} ms`;
+  return millis < 1000 ? `${Math.round(millis)} ms` : `${(millis / 1000).toFixed(1)} s`;
 }
 
 // pretty indents JSON; anything else stays as it is.

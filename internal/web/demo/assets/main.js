@@ -1,7 +1,7 @@
 // The page: signs everybody in, puts two of them into the windows, and keeps the application's panel up to date.
 
 import { AppPanel } from './app.js';
-import { initial, make, setChildren, setText } from './dom.js';
+import { flash, initial, make, setChildren, setText } from './dom.js';
 import { Pane } from './pane.js';
 import { Person } from './person.js';
 
@@ -19,6 +19,8 @@ const people = new Map(state.people.map((p) => [p.id, new Person({ ...p, ...BEGI
 for (const side of ['left', 'right']) {
   panes[side] = new Pane(document.querySelector(`[data-pane="${side}"]`), people, (id) => choose(side, id));
 }
+panes.left.preferred = () => panes.right.person?.jid;
+panes.right.preferred = () => panes.left.person?.jid;
 const [left, right] = chosen();
 panes.left.show(people.get(left));
 panes.right.show(people.get(right));
@@ -93,9 +95,10 @@ function wire() {
   for (const person of people.values()) {
     person.addEventListener('change', renderTabs);
     person.addEventListener('contact', ({ detail }) => {
-      if (person === panes.left.person || person === panes.right.person) {
-        setText(announcer, `${person.name}'s contacts: ${detail.name} ${detail.kind}`);
-      }
+      const side = Object.keys(panes).find((key) => panes[key].person === person);
+      if (!side) return;
+      setText(announcer, `${person.name}'s contacts: ${detail.name} ${detail.kind}`);
+      if (!panes[side].visible) flash(document.getElementById(`tab-${side}`), detail.kind);
     });
   }
   addEventListener('online', () => people.forEach((person) => person.hurry()));

@@ -27,7 +27,8 @@ export class Pane {
   #messages = []; // their elements, by position
   #news = new Map(); // person's id → the last change of their list
   #scheduled = false;
-  appMode = 'on';
+  appMode = 'on'; // whether the application answers; the page knows, a chat client would not
+  preferred = () => ''; // the bare JID to talk to first, if it is a contact
 
   constructor(root, people, choose) {
     this.#root = root;
@@ -143,9 +144,12 @@ export class Pane {
     this.render();
   }
 
-  // partner is whose conversation is open: the one chosen, or else the first contact.
+  // partner is whose conversation is open: the one chosen, or else somebody to begin with.
   get #partner() {
-    return this.#open.get(this.#person.id) ?? this.#person.groups()[0]?.items[0]?.jid;
+    const open = this.#open.get(this.#person.id);
+    if (open) return open;
+    const preferred = this.preferred();
+    return this.#person.roster.get(preferred) ? preferred : this.#person.groups()[0]?.items[0]?.jid;
   }
 
   #send() {
@@ -169,13 +173,13 @@ export class Pane {
   #contactChanged(person, { jid, name, kind }) {
     this.#news.set(person.id, `${clock(Date.now(), true)} ${name} ${NEWS[kind]}`);
     if (person !== this.#person) return;
+    this.render();
     queueMicrotask(() => {
-      // After the render that this change has caused, which was queued before.
+      // Runs after the rendering, which was queued before.
       for (const [key, row] of this.#rows) {
         if (key.endsWith(`\n${jid}`) && kind !== 'removed') flash(row, kind);
       }
     });
-    this.render();
   }
 
   // --- rendering
