@@ -38,6 +38,8 @@ func (c *rosterRefreshCmd) Run(env *environment) error {
 		return err
 	}
 	switch {
+	case answer.Message == "":
+		return fmt.Errorf("%s does not answer as rollcall does; is there another program at this address?", api.base)
 	case answer.Status != "ok":
 		return fmt.Errorf("no roster is up to date: %s", answer.Message)
 	case answer.Errors > 0:

@@ -38,6 +38,9 @@ func (c *statusCmd) Run(env *environment) error {
 	if err := api.do(env.ctx, http.MethodGet, "/admin/status", nil, &s); err != nil {
 		return err
 	}
+	if s.Version == "" {
+		return fmt.Errorf("%s does not answer as rollcall does; is there another program at this address?", api.base)
+	}
 	return printStatus(env.stdout, s, time.Now())
 }
 

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"rollcall/internal/admin"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rollcall": main})
+}
+
+// TestScripts runs each file of testdata: what a person types, and what comes back. Beside testscript's own commands:
+//
+//	exits CODE command...  run a command that must exit with CODE
+//	ready URL              wait until a server answers there
+//	service NAME           start a roster service; $NAME is its URL
+//
+// $HTTP, $C2S and $FREE are ports of 127.0.0.1 that are free.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			for _, name := range []string{"HTTP", "C2S", "FREE"} {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, port)
+			}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": exits, "ready": ready, "service": service,
+		},
+	})
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE command...")
+	}
+	code := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = strconv.Itoa(exit.ExitCode())
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		resp, err := http.Get(args[0])
+		if err == nil {
+			ts.Check(resp.Body.Close())
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("nobody answers at %s: %v", args[0], err)
+		}
+	}
+}
+
+// service answers every fetch with one contact.
+func service(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"marie@localhost": {"name": "Marie"}}`)
+	})}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	ts.Defer(func() {
+		ts.Check(s.Close())
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			ts.Fatalf("%v", err)
+		}
+	})
+	ts.Setenv(args[0], "http://"+l.Addr().String())
+}
+
+func TestStatusTable(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	s := admin.Status{Version: "1.2.3", Ready: true, Started: now.Add(-27 * time.Hour), Hosts: []admin.HostStatus{
+		{Host: "chat.example.com", Users: 1234, Sessions: 1500, Rosters: admin.RosterCounts{Known: 1200, Stale: 3, Unknown: 34},
+			Service: admin.ServiceStatus{State: "down", Fetches: 9000, Failures: 12, LastSuccess: now.Add(-90 * time.Second),
+				LastError: "the service answered 503\x1b[31m"}},
+		{Host: "é.example", Service: admin.ServiceStatus{State: "unasked"}},
+		{Host: "ok.example", Users: 2, Sessions: 2, Rosters: admin.RosterCounts{Known: 2},
+			Service: admin.ServiceStatus{State: "ok", Fetches: 2, LastSuccess: now}},
+	}}
+	want := `rollcall 1.2.3, ready, up 1d03h
+
+HOST              USERS  SESSIONS  ROSTERS                                  SERVICE
+chat.example.com   1234      1500  1200 known, 3 of them stale, 34 unknown  down, last answer 1m30s ago; 9000 requests, 12 failed; the service answered 503?[31m
+é.example             0         0  0 known                                  not asked yet
+ok.example            2         2  2 known                                  ok; 2 requests
+`
+	var got strings.Builder
+	if err := printStatus(&got, s, now); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestRoughly(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 59*time.Second + 999*time.Millisecond: "59s", time.Minute: "1m00s",
+		61 * time.Minute: "1h01m", 24 * time.Hour: "1d00h", 1000 * time.Hour: "41d16h",
+	} {
+		if got := roughly(d); got != want {
+			t.Errorf("roughly(%v) = %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestBaseURL(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:5280": "http://127.0.0.1:5280", ":5280": "http://localhost:5280", "0.0.0.0:1": "http://localhost:1",
+		"[::]:1": "http://localhost:1", "[::1]:1": "http://[::1]:1", "xmpp.example:1": "http://xmpp.example:1",
+	} {
+		if got, err := baseURL("http", addr); got != want || err != nil {
+			t.Errorf("baseURL(%q) = %q, %v, want %q", addr, got, err, want)
+		}
+	}
+	if _, err := baseURL("http", ":0"); exitCode(err) != 2 {
+		t.Errorf("port 0: %v", err)
+	}
+}
