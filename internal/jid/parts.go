@@ -66,7 +66,7 @@ func Localpart(s string) (string, error) {
 			return j.Localpart(), err
 		})
 	case seen&isUpper != 0:
-		s = strings.ToLower(s)
+		s = asciiLower(s)
 	}
 	return checkLength("localpart", s)
 }
@@ -105,12 +105,11 @@ func Domainpart(s string) (string, error) {
 	if s[0] == '[' {
 		return ipv6(s)
 	}
-	d := dots.Replace(s)
 	// "Such a character MUST be stripped before any other canonicalization steps are taken."
-	d = strings.TrimSuffix(d, ".")
-	if lower := asciiLower(d); plainDomain(lower) {
+	if lower := asciiLower(strings.TrimSuffix(s, ".")); plainDomain(lower) {
 		return checkLength("domainpart", lower)
 	}
+	d := strings.TrimSuffix(dots.Replace(s), ".")
 	if strings.IndexByte(d, ':') >= 0 {
 		// Not left to mellium, which takes ::ffff:192.0.2.1 for an IPv4 address.
 		return "", refuse("domainpart", s, "has a colon: write an IPv6 address in brackets, and no port")
@@ -157,12 +156,19 @@ func emptyLabel(s string) bool {
 
 // asciiLower lowers A to Z only; other letters are IDNA's.
 func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + ('a' - 'A')
+	for i := 0; i < len(s); i++ {
+		if class[s[i]]&isUpper == 0 {
+			continue
 		}
-		return r
-	}, s)
+		b := []byte(s)
+		for ; i < len(b); i++ {
+			if class[b[i]]&isUpper != 0 {
+				b[i] += 'a' - 'A'
+			}
+		}
+		return string(b)
+	}
+	return s
 }
 
 func ipv6(s string) (string, error) {

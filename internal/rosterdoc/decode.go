@@ -264,14 +264,12 @@ func (d *decoder) skip() error {
 	return d.json.SkipValue()
 }
 
-// text reads a string. It is a piece of the document unless it has escapes.
+// text reads a string, where there can be nothing else: a member's name, or a value that was peeked at. It
+// is a piece of the document unless it has escapes.
 func (d *decoder) text() (string, error) {
 	v, err := d.json.ReadValue()
 	if err != nil {
 		return "", err
-	}
-	if v.Kind() != '"' {
-		return "", errors.New("the document has a value where a string must be")
 	}
 	if bytes.IndexByte(v, '\\') < 0 {
 		end := int(d.json.InputOffset())

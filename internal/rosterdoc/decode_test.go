@@ -230,6 +230,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"truncated", `{"a@b":{"name":"A"}`, "is cut off after 19 bytes"},
 		{"truncated in a string", `{"a@b":{"name":"A`, "is cut off"},
 		{"truncated at once", `{`, "is cut off"},
+		{"truncated in a group", `{"a@b":{"groups":["G`, "is cut off"},
+		{"bad UTF-8 in a group", "{\"a@b\":{\"groups\":[\"\xff\"]}}", "invalid UTF-8"},
+		{"truncated in a list's element", `{"items":[{"jid":"a@b"`, "is cut off"},
 		{"truncated array", `{"items":[{"jid":"a@b"}`, "is cut off"},
 		{"broken array", `{"items":[{"jid":"a@b"}}`, "not strict JSON"},
 		{"trailing data", `{} x`, "goes on after its end"},
@@ -297,6 +300,13 @@ func TestDecodeLimits(t *testing.T) {
 	}
 	if _, _, err := Decode([]byte(list), Options{MaxItems: 1}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a list over the limit: %v", err)
+	}
+	list = `{"items":[{"jid":"a@b"},{"jid":"c@b"}],"y":{},"z":{}}`
+	if r, _, err := Decode([]byte(list), Options{MaxItems: 2}); err != nil || r.Len() != 2 {
+		t.Errorf("a list at the limit, with other members behind it: %v", err)
+	}
+	if _, _, err := Decode([]byte(list), Options{MaxItems: 1}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a list over the limit by itself: %v", err)
 	}
 }
 

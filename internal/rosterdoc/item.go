@@ -42,34 +42,36 @@ func (d *decoder) listed(i int) error {
 	if err := d.count(); err != nil {
 		return err
 	}
-	place := fmt.Sprintf("%s[%d]", d.list, i)
 	if kind := d.json.PeekKind(); kind != '{' {
-		d.drop(place, "is "+kindName(kind)+", not an object")
+		d.drop(d.place(i), "is "+kindName(kind)+", not an object")
 		return d.skip()
 	}
 	t := draft{sub: Both}
 	if err := d.members(func(name string) error { return d.listMember(&t, name) }); err != nil {
 		return err
 	}
+	key := t.address
 	switch {
-	case t.address == "" && d.list == "items":
+	case key == "" && d.list == "items":
+		key = d.place(i)
 		t.fault(`has no "jid"`)
-	case t.address == "":
+	case key == "":
+		key = d.place(i)
 		t.fault(`has no "username"`)
-	case !t.hasJID && !strings.ContainsRune(t.address, '@'):
+	case !t.hasJID && !strings.Contains(key, "@"):
 		// ejabberd SaaS: a user of the same host is named by the localpart alone.
-		place = t.address
-		local, err := jid.Localpart(t.address)
+		local, err := jid.Localpart(key)
 		if err != nil {
 			t.fault("%s", badAddress(err))
 		}
 		t.address = local + "@" + d.opt.Owner.Domain()
-	default:
-		place = t.address
 	}
-	d.take(place, &t)
+	d.take(key, &t)
 	return nil
 }
+
+// place names an element of the list that has no address.
+func (d *decoder) place(i int) string { return fmt.Sprintf("%s[%d]", d.list, i) }
 
 // take adds the item, or notes why not.
 func (d *decoder) take(key string, t *draft) {

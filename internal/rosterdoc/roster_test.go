@@ -123,7 +123,7 @@ func TestSubscription(t *testing.T) {
 			t.Errorf("%s: %v, %v", s, got, err)
 		}
 	}
-	if To|From != Both || To&From != None {
+	if To|From != Both || !Both.Has(To) || !Both.Has(From) || !To.Has(To) || To.Has(From) || From.Has(To) || None.Has(To) {
 		t.Error("the directions are no set")
 	}
 	for _, s := range []string{"", "remove", "BOTH", " both"} {

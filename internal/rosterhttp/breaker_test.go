@@ -283,6 +283,25 @@ func TestLateResultsDoNotCount(t *testing.T) {
 	})
 }
 
+// Retry-After holds for those too who were waiting for a slot when the breaker opened.
+func TestHoldAtTheSecondLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker()
+		for range breakerFailures {
+			p, _, _ := b.admit(false)
+			b.done(p, down, 30*time.Second)
+		}
+		pass(20 * time.Second) // longer than the breaker's own delay
+		if _, wait, ok := b.admit(false); ok || wait != 10*time.Second {
+			t.Errorf("admitted: %v, to wait %v", ok, wait)
+		}
+		pass(10 * time.Second)
+		if p, _, ok := b.admit(false); !ok || !p.probe {
+			t.Errorf("admitted: %v, %+v", ok, p)
+		}
+	})
+}
+
 // A service that hangs opens the breaker after five timeouts, and those who wait for a slot hear of it.
 func TestSlowService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
