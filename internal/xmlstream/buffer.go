@@ -21,7 +21,7 @@ type buffer struct{ bytes []byte }
 // getBuffer gives a buffer of size bytes or some more.
 func getBuffer(size int) *buffer {
 	for i := range bufferPools {
-		if bp := &bufferPools[i]; size <= bp.size && bp.size <= max(readSize, 2*size) {
+		if bp := &bufferPools[i]; size <= bp.size && bp.size <= max(readSize, size+size/4) {
 			if b, ok := bp.pool.Get().(*buffer); ok {
 				return b
 			}

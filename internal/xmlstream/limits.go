@@ -5,7 +5,8 @@ package xmlstream
 type Limits struct {
 	// Bytes is the longest element, as sent, from the '<' of its start tag to the '>' of its end tag.
 	Bytes int
-	// Depth is how deep elements may nest; the top-level element alone has depth 1.
+	// Depth is how deep elements may nest; the top-level element alone has depth 1. Above maxDepth it is taken for
+	// maxDepth.
 	Depth int
 	// Attrs is how many attributes one element may have, namespace declarations included. Above maxAttrs it is
 	// taken for maxAttrs, since finding duplicates takes time that grows with its square.
@@ -15,9 +16,10 @@ type Limits struct {
 	Children int
 }
 
-// Defaults of Limits. A stanza of 256 KiB is what Prosody takes from clients. An Element and its Node take about 25
-// times the four bytes of the shortest child, so that many children as 256 KiB would hold are refused: with these
-// numbers the memory for an element stays below a dozen times Bytes.
+// Defaults of Limits. A stanza of 256 KiB is what Prosody takes from clients. The shortest child is four bytes long, and
+// takes 25 times that as an Element and its Node. So as many of them as 256 KiB could hold are refused: with these
+// numbers, all that is allocated for an element, what is only needed while it is read included, is at most some 16
+// times Bytes, and for usual ones about 5 times.
 const (
 	DefaultBytes    = 256 << 10
 	DefaultDepth    = 64
@@ -29,6 +31,8 @@ const (
 	maxAttrs = 256
 	// maxBytes keeps offsets within 32 bits.
 	maxBytes = 1 << 30
+	// maxDepth keeps the recursion over the elements, as in the serializer, shallow.
+	maxDepth = 1000
 	// maxNamespaces bounds the prefixes in scope in one place, those of the stream root included: every prefixed
 	// name is looked for among them.
 	maxNamespaces = 128
@@ -47,7 +51,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	return Limits{
 		Bytes:    pick(l.Bytes, DefaultBytes, maxBytes),
-		Depth:    pick(l.Depth, DefaultDepth, maxBytes),
+		Depth:    pick(l.Depth, DefaultDepth, maxDepth),
 		Attrs:    pick(l.Attrs, DefaultAttrs, maxAttrs),
 		Children: pick(l.Children, DefaultChildren, maxBytes),
 	}

@@ -1,14 +1,15 @@
 package xmlstream
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 const header = `<?xml version='1.0'?><stream:stream xmlns='jabber:client' ` +
@@ -86,21 +87,22 @@ func read(t testing.TB, in string, lim Limits) result {
 	}
 	for name, wrap := range ways {
 		other := readAll(t, in, lim, wrap)
-		if d := cmp.Diff(res, other, cmp.AllowUnexported(result{})); d != "" {
+		other.consumed = res.consumed // not known when bytes are held between the reader and its source
+		if d := diff(res, other); d != "" {
 			t.Errorf("%q read %s differs:\n%s", in, name, d)
 		}
 	}
 	return res
 }
 
-// stanza gives the only stanza in body, which stands in a stream of jabber:client.
-func stanza(t *testing.T, body string) *Element {
-	t.Helper()
-	res := read(t, header+body+footer, Limits{})
-	if !res.Closed || len(res.Events) != 2 {
-		t.Fatalf("%q: got %d events, %s: %s", body, len(res.Events), res.Condition, res.text)
+// diff says how two values differ, "" when they are equal. (The time cmp.Diff takes doubles with each level of elements.)
+func diff(want, got any) string {
+	if reflect.DeepEqual(want, got) {
+		return ""
 	}
-	return res.Events[1].Element
+	w, _ := json.Marshal(want) // for people to read; whether it is complete does not matter
+	g, _ := json.Marshal(got)
+	return fmt.Sprintf("want %s\ngot  %s", w, g)
 }
 
 func TestOpen(t *testing.T) {
@@ -122,17 +124,12 @@ func TestOpen(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			want := result{Events: []Event{{Kind: Open, Element: tt.want, DefaultNS: tt.defaultNS}}}
-			got := read(t, tt.in, Limits{})
-			if d := cmp.Diff(want, got, cmp.Comparer(sameResult)); d != "" {
+			want := result{Events: []Event{{Kind: Open, Element: tt.want, DefaultNS: tt.defaultNS}}, consumed: len(tt.in)}
+			if d := diff(want, read(t, tt.in, Limits{})); d != "" {
 				t.Error(d)
 			}
 		})
 	}
-}
-
-func sameResult(a, b result) bool {
-	return a.Condition == b.Condition && a.Closed == b.Closed && cmp.Equal(a.Events, b.Events)
 }
 
 func TestStream(t *testing.T) {
@@ -156,7 +153,7 @@ func TestStream(t *testing.T) {
 	for _, ev := range res.Events[1:] {
 		got = append(got, ev.Element)
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := diff(want, got); d != "" {
 		t.Error(d)
 	}
 }

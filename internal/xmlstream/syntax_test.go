@@ -4,8 +4,6 @@ import (
 	"encoding/xml"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // accepted are elements and how the serializer writes what is read from them; "" stands for the same.
@@ -72,7 +70,7 @@ func TestAccepted(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			alone, err := ParseElement([]byte(tt.in), Limits{})
-			if d := cmp.Diff(res.Events[1].Element, alone); err != nil || d != "" {
+			if d := diff(res.Events[1].Element, alone); err != nil || d != "" {
 				t.Errorf("ParseElement: %v\n%s", err, d)
 			}
 		})
