@@ -18,7 +18,7 @@ import (
 	"rollcall/internal/xmlstream"
 )
 
-// patience is how long a test waits for what must come before it fails.
+// patience is how long a test waits for what must come before it fails; a client may have its own.
 const patience = 20 * time.Second
 
 // clientLimits are wide: the tests are not about the client.
@@ -33,6 +33,8 @@ type Peer struct {
 
 	// WebSocket is set when the stream is framed.
 	WebSocket *websocket.Conn
+	// Patience is how long to wait for a message.
+	Patience time.Duration
 }
 
 // NewStream makes a client over a connection.
@@ -63,7 +65,7 @@ func NewWebSocket(t testing.TB, url string, client *http.Client, header http.Hea
 	}
 	ws.SetReadLimit(-1)
 	t.Cleanup(func() { ws.CloseNow() })
-	return &Peer{T: t, WebSocket: ws}
+	return &Peer{T: t, WebSocket: ws, Patience: patience}
 }
 
 // TrySend sends bytes, or a text message, as they are. An error is for tests in which the server may be gone.
@@ -72,7 +74,7 @@ func (p *Peer) TrySend(xml string) error {
 		_, err := io.WriteString(p.Conn, xml)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(p.T.Context(), patience)
+	ctx, cancel := context.WithTimeout(p.T.Context(), p.Patience)
 	defer cancel()
 	return p.WebSocket.Write(ctx, websocket.MessageText, []byte(xml))
 }
@@ -114,7 +116,7 @@ func (p *Peer) Next() (*xmlstream.Element, error) {
 		ev, err := p.reader.Next()
 		return ev.Element, err
 	}
-	ctx, cancel := context.WithTimeout(p.T.Context(), patience)
+	ctx, cancel := context.WithTimeout(p.T.Context(), p.Patience)
 	defer cancel()
 	_, b, err := p.WebSocket.Read(ctx)
 	if err != nil {

@@ -53,7 +53,7 @@ type handler struct {
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case !hasToken(r.Header, "Upgrade", "websocket"):
+	case !hasToken(r.Header, "Upgrade", "websocket", strings.EqualFold):
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		http.Error(w, "This is where XMPP clients connect by WebSocket (RFC 7395).", http.StatusUpgradeRequired)
@@ -64,7 +64,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Pages of this origin may not connect here. The server's administrator can allow it.",
 			http.StatusForbidden)
 		return
-	case !hasToken(r.Header, "Sec-WebSocket-Protocol", Subprotocol):
+	case !hasToken(r.Header, "Sec-WebSocket-Protocol", Subprotocol, func(a, b string) bool { return a == b }):
 		http.Error(w, "Offer the subprotocol "+Subprotocol+" (RFC 7395 section 3.1).", http.StatusBadRequest)
 		return
 	}
@@ -89,24 +89,27 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.srv.Start(tk, newTransport(ws, hw.conn, r, &h.opts))
 }
 
-// hijacker remembers the connection that a WebSocket takes over: its deadlines are what bounds our reads and writes.
+// hijacker remembers the connection that a WebSocket takes over.
 type hijacker struct {
 	http.ResponseWriter
-	conn net.Conn
+	conn *conn
 }
 
 // Hijack implements http.Hijacker.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	h.conn = c
-	return c, rw, err
+	if err != nil {
+		return nil, nil, err
+	}
+	h.conn = &conn{Conn: c}
+	return h.conn, rw, nil
 }
 
 // hasToken tells whether a header of comma-separated tokens has one of them.
-func hasToken(h http.Header, name, token string) bool {
+func hasToken(h http.Header, name, token string, equal func(a, b string) bool) bool {
 	for _, line := range h.Values(name) {
 		for t := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(t, " \t"), token) {
+			if equal(strings.Trim(t, " \t"), token) {
 				return true
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -39,7 +38,7 @@ var errEnded = errors.New("the stream has ended")
 type transport struct {
 	opts *Options
 	ws   *websocket.Conn
-	conn net.Conn        // under ws; its deadlines bound ws's reads and writes
+	conn *conn           // under ws
 	ctx  context.Context // for ws; never done
 	tls  *tls.ConnectionState
 
@@ -58,16 +57,16 @@ type transport struct {
 	pinger sync.WaitGroup
 }
 
-func newTransport(ws *websocket.Conn, conn net.Conn, r *http.Request, o *Options) *transport {
+func newTransport(ws *websocket.Conn, c *conn, r *http.Request, o *Options) *transport {
 	ws.SetReadLimit(-1) // Next has a limit, and says so to the client
-	t := &transport{opts: o, ws: ws, conn: conn, ctx: context.WithoutCancel(r.Context()), tls: r.TLS,
-		channel: channel(conn, r), code: websocket.StatusNormalClosure, closed: make(chan struct{})}
+	t := &transport{opts: o, ws: ws, conn: c, ctx: context.WithoutCancel(r.Context()), tls: r.TLS,
+		channel: channel(c, r), code: websocket.StatusNormalClosure, closed: make(chan struct{})}
 	t.pinger.Go(t.keepAlive)
 	return t
 }
 
 // channel describes the connection. A proxy that ends TLS makes it neither secure nor, on this machine, loopback.
-func channel(conn net.Conn, r *http.Request) auth.Channel {
+func channel(c *conn, r *http.Request) auth.Channel {
 	ch := auth.Channel{Loopback: peerOf(r).Addr().Unmap().IsLoopback() && !forwarded(r)}
 	if r.TLS == nil {
 		return ch
@@ -76,9 +75,9 @@ func channel(conn net.Conn, r *http.Request) auth.Channel {
 	if key, err := r.TLS.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil { // RFC 9266
 		ch.Exporter = key
 	}
-	if tc, ok := conn.(*tls.Conn); ok {
-		if c, ok := tc.NetConn().(*certs.Conn); ok {
-			ch.EndPoint = c.EndPoint()
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		if under, ok := t.NetConn().(*certs.Conn); ok {
+			ch.EndPoint = under.EndPoint()
 		}
 	}
 	return ch

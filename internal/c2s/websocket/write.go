@@ -1,8 +1,6 @@
 package websocket
 
 import (
-	"crypto/tls"
-	"net"
 	"time"
 
 	"github.com/coder/websocket"
@@ -81,6 +79,7 @@ func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
 	if t.ending.Swap(true) {
 		return
 	}
+	t.conn.end()
 	t.conn.SetWriteDeadline(time.Now().Add(endTimeout)) // ends a write that hangs, too
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,16 +98,7 @@ func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
 }
 
 // Abort implements c2s.Transport.
-func (t *transport) Abort() {
-	c := t.conn
-	if tc, ok := c.(*tls.Conn); ok {
-		c = tc.NetConn() // closing the TLS connection would wait for the peer to take an alert
-	}
-	if tc, ok := c.(*net.TCPConn); ok {
-		tc.SetLinger(0) // nobody will read what the system still holds for this peer
-	}
-	c.Close() // closed already is as good
-}
+func (t *transport) Abort() { t.conn.cut() }
 
 // Close implements c2s.Transport.
 func (t *transport) Close() {
