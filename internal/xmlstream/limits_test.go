@@ -79,10 +79,10 @@ func TestLimits(t *testing.T) {
 
 func TestLimitsOfOpeningTag(t *testing.T) {
 	for in, cond := range map[string]string{
-		"<a b='0123456789'>":      "",
-		"<a b='01234567890'>":     PolicyViolation,
-		"<a></a               >":  "",
-		"<a></a                >": PolicyViolation,
+		"<a b='0123456789'>":                     "",
+		"<a b='01234567890'>":                    PolicyViolation,
+		"<a></a               >":                 "",
+		"<a></a" + strings.Repeat(" ", 15) + ">": PolicyViolation,
 	} {
 		if res := read(t, in, Limits{Bytes: 18}); res.Condition != cond {
 			t.Errorf("%s gave %q", in, res.Condition)
