@@ -17,23 +17,15 @@
 package xmpptest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"rollcall/internal/config"
-	"rollcall/internal/server"
 	"rollcall/internal/xmlstream"
 )
 
@@ -44,11 +36,11 @@ func Run(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		d := &dialogue{t: t, path: path, service: NewService(), clients: map[string]*Client{}}
+		d := &dialogue{t: t, service: NewService(), clients: map[string]*Client{}}
 		defer d.stop()
 		for _, s := range steps {
 			if err := d.play(s); err != nil {
-				t.Fatalf("%s:%d: %s %s: %v\n\nThe server's log:\n%s", path, s.line, s.actor, s.words, err, d.log.String())
+				t.Fatalf("%s:%d: %s %s: %v\n\nThe server's log:\n%s", path, s.line, s.actor, s.words, err, d.serverLog())
 			}
 		}
 	})
@@ -59,31 +51,40 @@ const patience = 2 * time.Minute
 
 type dialogue struct {
 	t       *testing.T
-	path    string
 	service *Service
+	options Options
+	world   *World // nil until the first step that needs it
 	clients map[string]*Client
-	hosts   []string
-	config  []string // lines for every host
-	global  []string // lines before the hosts
-	log     syncBuffer
 	barrier int
+}
 
-	c2s, http, app *PipeListener
-	appServer      *http.Server
-	cancel         context.CancelFunc
-	done           chan error
+// stop ends everything, whatever state it is in.
+func (d *dialogue) stop() {
+	for _, c := range d.clients {
+		c.Close()
+	}
+	if d.world != nil {
+		d.world.Close()
+	}
+}
+
+func (d *dialogue) serverLog() string {
+	if d.world == nil {
+		return ""
+	}
+	return d.world.Log()
 }
 
 func (d *dialogue) play(s step) error {
 	switch s.actor {
 	case "host":
-		d.hosts = append(d.hosts, s.words)
+		d.options.Hosts = append(d.options.Hosts, s.words)
 		return nil
 	case "config": // a line of the configuration of every host
-		d.config = append(d.config, s.words)
+		d.options.HostConfig = append(d.options.HostConfig, s.words)
 		return nil
 	case "global": // a line of the configuration outside hosts
-		d.global = append(d.global, s.words)
+		d.options.Config = append(d.options.Config, s.words)
 		return nil
 	case "service":
 		return d.playService(s)
@@ -91,7 +92,8 @@ func (d *dialogue) play(s step) error {
 		if s.words != "stops" {
 			return fmt.Errorf("what does the server do? stops")
 		}
-		return d.stopServer()
+		d.world.Stop()
+		return nil
 	}
 	if err := d.start(); err != nil {
 		return err
@@ -108,69 +110,12 @@ func (d *dialogue) play(s step) error {
 	return d.playClient(s)
 }
 
-// start starts server and service, once.
-func (d *dialogue) start() error {
-	if d.cancel != nil {
-		return nil
+// start starts server and service, once, when all that configures them has been read.
+func (d *dialogue) start() (err error) {
+	if d.world == nil {
+		d.world, err = Start(d.t, d.service, d.options)
 	}
-	if len(d.hosts) == 0 {
-		d.hosts = []string{"localhost"}
-	}
-	d.c2s, d.http, d.app = NewPipeListener(5222), NewPipeListener(5280), NewPipeListener(80)
-	d.appServer = &http.Server{Handler: d.service, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-	go d.appServer.Serve(d.app)
-
-	var toml strings.Builder
-	fmt.Fprintf(&toml, "data_dir = ''\n%s\n", strings.Join(d.global, "\n"))
-	for _, h := range d.hosts {
-		fmt.Fprintf(&toml, "[[host]]\nname = '%s'\nauth.method = 'open'\nroster.url = 'http://app/contacts/%%s'\n%s\n",
-			h, strings.Join(d.config, "\n"))
-	}
-	cfg, err := config.Parse(d.path, []byte(toml.String()))
-	if err != nil {
-		return err
-	}
-	srv, err := server.New(d.t.Context(), cfg, server.Options{
-		Log:     slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test",
-		Listen: func(name, _ string) (net.Listener, error) {
-			return map[string]net.Listener{"c2s": d.c2s, "http": d.http}[name], nil
-		},
-		DialRoster: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.app.Dial(ctx) },
-	})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(d.t.Context())
-	d.cancel, d.done = cancel, make(chan error, 1)
-	go func() { d.done <- srv.Run(ctx) }()
-	select {
-	case <-srv.Ready():
-		return nil
-	case err := <-d.done:
-		return fmt.Errorf("the server does not start: %w", err)
-	}
-}
-
-func (d *dialogue) stopServer() error {
-	d.cancel()
-	return nil
-}
-
-// stop ends everything, whatever state it is in.
-func (d *dialogue) stop() {
-	for _, c := range d.clients {
-		c.Close()
-	}
-	d.service.Release()
-	if d.cancel == nil {
-		return
-	}
-	d.cancel()
-	if err := <-d.done; err != nil {
-		d.t.Errorf("the server ended with: %v", err)
-	}
-	d.appServer.Close()
+	return err
 }
 
 func (d *dialogue) playService(s step) error {
@@ -221,26 +166,17 @@ func (d *dialogue) notify(words string) error {
 	if strings.HasPrefix(body, "?") {
 		query, body, _ = strings.Cut(body, " ")
 	}
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return d.http.Dial(ctx) },
-	}}
-	host := d.hosts[0]
+	host := ""
 	if query != "" {
 		host = "proxy.example"
 	}
-	res, err := client.Post("http://"+host+"/roster_admin/refresh"+query, "application/json", strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	got, err := io.ReadAll(res.Body)
+	code, got, err := d.world.Notify(host, query, body)
 	if err != nil {
 		return err
 	}
 	status, doc, _ := strings.Cut(expected, " ")
-	if strconv.Itoa(res.StatusCode) != status || !sameJSON(doc, got) {
-		return fmt.Errorf("it got %d %s", res.StatusCode, got)
+	if strconv.Itoa(code) != status || !sameJSON(doc, got) {
+		return fmt.Errorf("it got %d %s", code, got)
 	}
 	return nil
 }
@@ -311,9 +247,9 @@ func (d *dialogue) connect(ctx context.Context, actor string) error {
 	user, resource, _ := strings.Cut(actor, "/")
 	user, host, ok := strings.Cut(user, "@")
 	if !ok {
-		host = d.hosts[0]
+		host = d.world.Host()
 	}
-	c, err := Connect(ctx, d.c2s, user, host, resource)
+	c, err := Connect(ctx, d.world.c2s, user, host, resource)
 	if err == nil {
 		d.clients[actor] = c
 	}
@@ -361,22 +297,4 @@ func (d *dialogue) receivesNothing(ctx context.Context, c *Client) error {
 		return fmt.Errorf("it received %s", got)
 	}
 	return nil
-}
-
-// syncBuffer collects the server's log.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -106,6 +106,9 @@ type account struct {
 	user      *roster.User
 	refs      int // sessions; guarded by Contacts.mu
 	resources []*resource
+	// shown has the contacts that have seen our presence and not yet its end, with Options.Mutual. Without it these are
+	// the contacts whom the roster lets see us, for nobody else's roster counts.
+	shown map[jid.JID]struct{}
 }
 
 // resource is a session of an account.
@@ -132,7 +135,7 @@ func (c *Contacts) opened(_ context.Context, s *session.Session) {
 	c.mu.Lock()
 	a := c.accounts[local]
 	if a == nil {
-		a = &account{feature: c, jid: s.JID().Bare()}
+		a = &account{feature: c, jid: s.JID().Bare(), shown: make(map[jid.JID]struct{})}
 		a.user = c.opts.Engine.Attach(local, a)
 		c.accounts[local] = a
 	}

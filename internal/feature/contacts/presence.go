@@ -120,10 +120,27 @@ func (a *account) broadcast(ctx context.Context, p *host.Passage, k *roster.Know
 
 // show sends a presence of ours to one contact.
 func (a *account) show(ctx context.Context, p *host.Passage, contact jid.JID) {
-	if a.feature.opts.Mutual && !a.feature.opts.Directory.wants(contact, a.jid) {
-		return
+	if a.feature.opts.Mutual {
+		if p.Type == "" {
+			if !a.feature.opts.Directory.wants(contact, a.jid) {
+				return
+			}
+			a.shown[contact] = struct{}{}
+		}
+		if !a.visibleTo(contact) {
+			return
+		}
 	}
 	a.feature.opts.Registry.Broadcast(ctx, p, contact)
+}
+
+// visibleTo tells whether somebody has seen our presence, as far as rosters decide it, and was not told that it ended.
+func (a *account) visibleTo(somebody jid.JID) bool {
+	if !a.feature.opts.Mutual {
+		return a.shows(somebody)
+	}
+	_, ok := a.shown[somebody]
+	return ok
 }
 
 // wants tells whether a local contact's roster asks for somebody's presence.
@@ -249,8 +266,11 @@ func (a *account) probe(contact jid.JID, viewers audience, asOf time.Time) {
 			}
 			return
 		}
+		if b.feature.opts.Mutual {
+			b.shown[a.jid] = struct{}{}
+		}
 		for _, r := range b.resources {
-			if r.presence != nil {
+			if r.announced { // if not yet, it is going to be
 				viewers.see(r.presence.Wire())
 			}
 		}
@@ -265,11 +285,12 @@ func (a *account) withdraw(contact jid.JID, viewers audience) {
 		return
 	}
 	b.user.Post(func() {
-		if !b.shows(a.jid) {
+		if !b.visibleTo(a.jid) {
 			return // we have not seen it, or it has told us itself
 		}
+		delete(b.shown, a.jid)
 		for _, r := range b.resources {
-			if r.presence != nil {
+			if r.announced {
 				viewers.see(b.unavailable(r).Wire())
 			}
 		}
@@ -286,12 +307,15 @@ func (a *account) follow(ctx context.Context, c rosterdoc.Change, k *roster.Know
 	if before.Has(rosterdoc.From) != after.Has(rosterdoc.From) {
 		for _, r := range a.resources {
 			switch {
-			case r.presence == nil || !r.announced:
+			case !r.announced:
 			case after.Has(rosterdoc.From):
 				a.show(ctx, r.presence, contact)
 			default:
 				a.show(ctx, a.unavailable(r), contact)
 			}
+		}
+		if !after.Has(rosterdoc.From) {
+			delete(a.shown, contact)
 		}
 	}
 	switch {
