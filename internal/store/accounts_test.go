@@ -215,6 +215,9 @@ func TestAccountsInPages(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if n := len(list(ctx, t, s, host)); n != count {
+				t.Errorf("listed %d of %d", n, count)
+			}
 			n := 0
 			for a, err := range s.Accounts(ctx, host) {
 				if err != nil {
