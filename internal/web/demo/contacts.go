@@ -78,7 +78,7 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, m mode) (status
 func (s *Service) document(l list) ([]byte, error) {
 	doc := make(map[string]item, len(l))
 	for id, c := range l {
-		doc[id+"@"+s.host] = item{Name: c.Name, Groups: c.Groups}
+		doc[id+"@"+s.host] = item(c)
 	}
 	return json.Marshal(doc, json.Deterministic(true))
 }
