@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,6 +60,7 @@ level = "debug"
 [[host]]
 name        = "localhost"
 auth.method = "accounts"
+auth.plain  = true
 roster.url  = "%s"
 `, r.c2s, r.c2sTLS, r.http, r.https, r.service.rosterURL())
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
@@ -135,7 +137,7 @@ type process struct {
 // data race.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, output: &log{}, exited: make(chan struct{})}
+	p := &process{cmd: cmd, output: &log{news: make(chan struct{})}, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -207,22 +209,50 @@ func (p *process) waitHealthy(t *testing.T, url string) {
 	}
 }
 
+// waitOutput waits until the process has said something that matches, and returns the match.
+func (p *process) waitOutput(t *testing.T, pattern *regexp.Regexp) string {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		text, news := p.output.now()
+		if found := pattern.FindString(text); found != "" {
+			return found
+		}
+		select {
+		case <-news:
+		case <-p.exited:
+			t.Fatalf("rollcall ended without saying %s: %v", pattern, p.err)
+		case <-deadline:
+			t.Fatalf("rollcall does not say %s", pattern)
+		}
+	}
+}
+
 // A log collects what a process says.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	news chan struct{} // closed and replaced when there is more
 }
 
 func (l *log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	close(l.news)
+	l.news = make(chan struct{})
 	return l.text.Write(b)
 }
 
-func (l *log) String() string {
+// now returns what was said so far, and a channel that is closed when there is more.
+func (l *log) now() (string, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.String()
+	return l.text.String(), l.news
+}
+
+func (l *log) String() string {
+	text, _ := l.now()
+	return text
 }
 
 var ports struct {

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,17 +57,21 @@ func TestWrongPassword(t *testing.T) {
 // A user name that is more than ASCII letters signs in, and reaches the service as one path segment.
 func TestAwkwardUserName(t *testing.T) {
 	t.Parallel()
-	for _, user := range []string{"andré", "50%", "a?b#c", "..."} {
-		r := start(t, user)
-		r.service.set(user, `{"marie@localhost": {"name": "Marie"}}`)
-		for _, k := range []kind{slixmppTLS, xmppjsTLS} {
-			t.Run(user+" "+k.name, func(t *testing.T) {
-				c := k.signIn(t, r, user)
-				if got := c.roster()["marie@localhost"].Name; got != "Marie" {
-					t.Errorf("Marie is called %q", got)
-				}
-				c.quit()
-			})
-		}
+	users := map[string]kind{
+		"andré": slixmppTLS, // not xmpp.js, which writes SCRAM messages in Latin-1
+		"50%":   slixmppTLS,
+		"a?b#c": xmppjsTLS,
+		"...":   xmppjsWSS,
+	}
+	r := start(t, slices.Collect(maps.Keys(users))...)
+	for user, k := range users {
+		r.service.set(user, fmt.Sprintf(`{"marie@localhost": {"name": "Marie of %s"}}`, user))
+		t.Run(user, func(t *testing.T) {
+			c := k.signIn(t, r, user)
+			if got := c.roster()["marie@localhost"].Name; got != "Marie of "+user {
+				t.Errorf("Marie is called %q", got)
+			}
+			c.quit()
+		})
 	}
 }
