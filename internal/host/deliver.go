@@ -123,14 +123,16 @@ func (h *Host) unclaimed(ctx context.Context, p *Passage) {
 	h.replyError(p, stanza.NewError(stanza.ServiceUnavailable, ""))
 }
 
-// presenceToBare treats a presence for an account (section 8.5.2.1.2): every available session gets it. Probes and
-// subscriptions have been dealt with at earlier stages.
+// presenceToBare treats a presence for an account (section 8.5.2.1.2): every available session gets it. A contact's is
+// not for a session whose own roster has not arrived: it will ask for what it may see. Probes and subscriptions have
+// been dealt with at earlier stages.
 func (h *Host) presenceToBare(p *Passage, sessions []*session.Session) {
 	if p.Type != "" && p.Type != stanza.TypeUnavailable {
 		return
 	}
+	contact := p.Broadcast && p.From.Bare() != p.To
 	for _, s := range sessions {
-		if _, ok := s.Available(); ok {
+		if _, ok := s.Available(); ok && (s.Announced() || !contact) {
 			s.Send(p.Wire())
 		}
 	}

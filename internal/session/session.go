@@ -45,6 +45,8 @@ type Session struct {
 	// one word so that routing a message takes no lock.
 	availability atomic.Int32
 
+	announced atomic.Bool
+
 	out outbox
 }
 
@@ -96,6 +98,13 @@ func (s *Session) SetAvailable(priority int) (initial bool) {
 
 // SetUnavailable marks the session as unavailable and tells whether it was available before.
 func (s *Session) SetUnavailable() (was bool) { return s.availability.Swap(0) != 0 }
+
+// Announced tells whether the contacts know that the session is available, and it is to know of theirs. A session that
+// waits for its roster is available and not yet announced.
+func (s *Session) Announced() bool { return s.announced.Load() }
+
+// SetAnnounced says whether the session is announced.
+func (s *Session) SetAnnounced(is bool) { s.announced.Store(is) }
 
 // Close ends the session: nothing more is accepted, what waits is written (unless the client does not read), a
 // *stanza.StreamError is told to the client, and the connection is closed. Only the first reason counts. It returns

@@ -100,6 +100,7 @@ func (a *account) announce(ctx context.Context, r *resource, k *roster.Known) {
 		return
 	}
 	r.announced = true
+	r.session.SetAnnounced(true)
 	a.broadcast(ctx, r.presence, k)
 	viewer := audience{r.session.JID().String(), []*session.Session{r.session}}
 	for item := range k.Roster.All() {
@@ -184,6 +185,7 @@ func (a *account) retract(ctx context.Context, r *resource, gone *host.Passage) 
 		registry.Deliver(ctx, &host.Passage{Stanza: &st, Host: gone.Host, Session: r.session})
 	}
 	r.presence, r.announced, r.directed = nil, false, nil
+	r.session.SetAnnounced(false)
 }
 
 // unavailable makes the presence that says a resource is gone, for one that cannot say so itself.
