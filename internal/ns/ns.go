@@ -12,7 +12,7 @@ const (
 	Stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"  // RFC 6120 section 8.3: stanza errors
 	TLS     = "urn:ietf:params:xml:ns:xmpp-tls"      // RFC 6120 section 5
 	SASL    = "urn:ietf:params:xml:ns:xmpp-sasl"     // RFC 6120 section 6
-	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v0.4: channel-binding types
+	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v1.0.0: channel-binding types
 	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121
 	Limits  = "urn:xmpp:stream-limits:0"             // XEP-0478 v0.2: the largest element taken

@@ -43,25 +43,32 @@ func (s *Session) Send(w stanza.Wire) bool {
 	o.queue = append(o.queue, w)
 	o.bytes += size
 	start := !o.writing
-	o.writing = true
+	if start {
+		o.writing = true
+		s.owner.Add(1)
+	}
 	o.mu.Unlock()
 	if start {
-		s.owner.Go(s.write)
+		go s.counted(s.write)
 	}
 	return true
 }
 
-// close refuses what comes from now on. first tells whether this call did it, idle that no writer runs and the
-// caller must start one to end the stream.
-func (o *outbox) close(reason error) (first, idle bool) {
+// close refuses what comes from now on. first tells whether this call did it; then the caller starts the teardown, and,
+// when idle says that no writer runs, one to end the stream. Both are counted in owner here.
+func (o *outbox) close(reason error, owner *sync.WaitGroup) (first, idle bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed != nil {
 		return false, false
 	}
 	o.closed = reason
+	owner.Add(1)
 	idle = !o.writing
-	o.writing = true
+	if idle {
+		o.writing = true
+		owner.Add(1)
+	}
 	return true, idle
 }
 

@@ -113,7 +113,7 @@ func (s *Session) Close(reason error) {
 	if reason == nil {
 		reason = ErrClosed
 	}
-	first, idle := s.out.close(reason)
+	first, idle := s.out.close(reason, s.owner)
 	if !first {
 		return
 	}
@@ -121,10 +121,17 @@ func (s *Session) Close(reason error) {
 	if errors.Is(reason, ErrOverflow) {
 		s.conn.Abort()
 	}
-	s.owner.Go(s.teardown)
+	go s.counted(s.teardown)
 	if idle {
-		s.owner.Go(s.write)
+		go s.counted(s.write)
 	}
+}
+
+// counted runs one of the session's goroutines. The owner has counted it before, while it was certain that the session
+// had not ended: who stops the server waits for ended sessions' goroutines and must not see new ones appear.
+func (s *Session) counted(run func()) {
+	defer s.owner.Done()
+	run()
 }
 
 // teardown is the one place where a session ends. It cannot fail: features first, so that no stanza is sent to a
