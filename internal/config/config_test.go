@@ -167,6 +167,7 @@ func TestErrors(t *testing.T) {
 		{"direct TLS without certificate", global("listen.c2s_tls = '127.0.0.1:5223'"), "c.toml:1:1: listen.c2s_tls: needs a certificate; set tls.cert and tls.key"},
 		{"https without certificate", global("listen.https = '127.0.0.1:5281'"), "c.toml:1:1: listen.https: needs a certificate"},
 		{"sign-in from elsewhere without certificate", global("listen.c2s = ':5222'"), `c.toml:1:1: listen.c2s: is ":5222", which other machines can reach, but clients could not sign in without TLS`},
+		{"accounts in memory", global("data_dir = ''"), `c.toml:1:1: data_dir: is "", so there can be no accounts, and nobody could sign in to host "localhost"`},
 		{"open to everybody", global("listen.c2s = '192.0.2.1:5222'\ntls.require = false") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open", which lets anybody in as anybody, but listen.c2s = "192.0.2.1:5222"`},
 		{"open behind http", global("listen.http = ':5280'\nadmin.token = 'x'") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open"`},
 		{"unprotected notifications", global("listen.http = ':5280'"), `c.toml:1:1: listen.http: is ":5280", which other machines can reach, but nothing protects the notifications for host "localhost"`},
