@@ -51,9 +51,11 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	return err
 }
 
-// newAuth makes the SASL server of a host.
+// newAuth makes the SASL server of a host. Where only some connections may do without TLS, as WebSockets from this
+// machine do, it allows that, and c2s asks each connection for what it must have.
 func (s *Server) newAuth(ctx context.Context, c config.Host) (*auth.Server, error) {
-	a := auth.Config{Host: c.Name, AllowUnencrypted: !s.cfg.SignInNeedsTLS("c2s")}
+	always := s.cfg.SignInNeedsTLS("c2s") && s.cfg.SignInNeedsTLS("http")
+	a := auth.Config{Host: c.Name, AllowUnencrypted: !always}
 	switch c.Auth.Method {
 	case config.AuthOpen:
 		a.Method = auth.Open{}

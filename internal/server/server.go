@@ -110,7 +110,7 @@ func (s *Server) build(ctx context.Context) (err error) {
 	s.c2s = c2s.New(s.accepting, c2s.Options{
 		Hosts:          c2s.HostsOf(s.registry, s.sasl),
 		Domain:         s.cfg.Hosts[0].Name,
-		RequireTLS:     s.cfg.SignInNeedsTLS("c2s"),
+		RequireTLS:     s.cfg.TLS.Require,
 		PreAuthTimeout: s.cfg.Limits.PreAuthTimeout,
 		PreAuth:        xmlstream.Limits{Bytes: s.cfg.Limits.PreAuthBytes},
 		Limits:         xmlstream.Limits{Bytes: s.cfg.Limits.StanzaBytes},

@@ -59,13 +59,18 @@ func (r *Reader) SetLimits(lim Limits) { r.p.lim = lim.withDefaults() }
 // that asks for a change of the connection, as STARTTLS, a number other than zero means that the peer did not wait.
 func (r *Reader) Buffered() int { return len(r.p.buf) - r.p.base }
 
+// SkipSpace drops white space that is buffered behind the last event.
+func (r *Reader) SkipSpace() {
+	r.p.pos = skipSpace(r.p.buf, r.p.pos)
+	r.p.base = r.p.pos
+	r.release()
+}
+
 // Restart makes the reader expect a new stream from the same source (RFC 6120 section 4.3.3). Bytes that are buffered
 // are the beginning of it; white space among them that precedes it still belongs to the old stream.
 func (r *Reader) Restart() {
 	r.p.restart()
-	r.p.pos = skipSpace(r.p.buf, r.p.pos)
-	r.p.base = r.p.pos
-	r.release()
+	r.SkipSpace()
 }
 
 // SwitchSource makes the reader expect a new stream from another source: the connection after STARTTLS. It drops the

@@ -160,7 +160,7 @@ func TestRequireTLS(t *testing.T) {
 func TestInjection(t *testing.T) {
 	for _, behind := range []string{
 		"<auth xmlns='" + ns.SASL + "' mechanism='PLAIN'>" + c2stest.Plain + "</auth>",
-		" ",
+		"\n<",
 		"<",
 		"\x16\x03\x01",
 	} {
@@ -171,6 +171,21 @@ func TestInjection(t *testing.T) {
 		p.Expect("<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
 		p.ExpectError("")
 	}
+}
+
+// White space behind the request is all that go-xmpp sends there, and is no harm.
+func TestSpaceBehindStartTLS(t *testing.T) {
+	s := newServer(t, c2s.Options{}, false)
+	p := s.dial()
+	p.Open(c2stest.Domain)
+	p.Send(starttls + "\n")
+	p.Expect("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+	conn := tls.Client(p.Conn, s.clientTLS())
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	p.Secure(conn)
+	p.Open(c2stest.Domain)
 }
 
 // What comes in a later segment meets a TLS handshake, which it is not.

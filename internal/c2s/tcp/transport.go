@@ -77,6 +77,9 @@ func (t *transport) CanStartTLS() bool { return t.tls == nil && t.opts.TLS != ni
 
 // StartTLS implements c2s.Transport.
 func (t *transport) StartTLS(ctx context.Context, proceed *xmlstream.Element) error {
+	// COMPAT: go-xmpp (go-sendxmpp and many bots) ends the request with a line feed, though section 5.3.3 forbids white
+	// space here. It goes where it came from, in clear: nothing of it reaches the new stream.
+	t.in.SkipSpace()
 	if s, ok := t.src.(*source); t.in.Buffered() > 0 || ok && s.buffered() {
 		return c2s.ErrInjection
 	}
