@@ -130,7 +130,7 @@ type process struct {
 	exited chan struct{} // closed when it has ended; err is set then
 	err    error
 
-	stopped sync.Once
+	asked, stopped sync.Once
 }
 
 // startProcess starts a server process. When the test ends it is asked to stop, and must then exit 0 without having seen a
@@ -155,12 +155,14 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// terminate sends SIGTERM.
+// terminate sends SIGTERM, once: a second one would end it without ado.
 func (p *process) terminate(t *testing.T) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Error(err)
-	}
+	p.asked.Do(func() {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
+	})
 }
 
 // stop terminates the process and waits until it has ended, once.

@@ -85,6 +85,37 @@ const visit = {
     await withoutScrolling();
   },
 
+  // The picture in the README: a short talk, and a contact who has just been added.
+  async "it can be photographed"() {
+    const talk = [
+      ["left", "Morning! Is Dave in on the climbing trip?"],
+      ["right", "He is. You don't have him in your list yet?"],
+      ["left", "Ah, there he is: the application has just added him."],
+    ];
+    await open("left", "bob");
+    await open("right", "alice");
+    for (const [side, text] of talk) {
+      await say(side, text);
+      await seen(message(side === "left" ? "right" : "left", "in", text));
+    }
+    await click(row("dave", '[data-action="add"]'));
+    await seen(contact("left", "dave", '[data-presence="available"]'));
+    await seen(app('[data-feed] [data-kind="notify"][data-state="ok"]'));
+    await gone(app('[data-feed] [data-state="pending"]'));
+    await page.evaluate(() => document.activeElement?.blur());
+    await page.mouse.move(0, 0);
+    await page.screenshot({ path: `${folder}/demo.png` });
+    await page.emulateMedia({ colorScheme: "dark" });
+    await page.screenshot({ path: `${folder}/demo-dark.png` });
+    await page.emulateMedia({ colorScheme: "light" });
+  },
+
+  async "everything can go back to the start"() {
+    await click(app('[data-action="reset"]'));
+    await gone(contact("left", "dave"));
+    await seen(app('[data-row="dave"][data-known="no"]'));
+  },
+
   async "they chat"() {
     await open("right", "dave"); // so that what Alice writes is not read at once
     await open("left", "bob");
@@ -184,39 +215,6 @@ const visit = {
     await seen(message("right", "in", "from my phone"));
     await page.screenshot({ path: `${folder}/demo-phone.png` });
     await page.setViewportSize(DESKTOP);
-  },
-
-  async "everything can go back to the start"() {
-    await click(app('[data-action="reset"]'));
-    await gone(contact("left", "dave"));
-    await seen(pane("left", '[data-group="Work"] [data-contact="bob@localhost"]:has-text("Bob Okafor")'));
-  },
-
-  // The picture in the README: a short talk, and a contact who has just been added.
-  async "it can be photographed"() {
-    await page.clock.setFixedTime("2026-01-05T09:41:00Z");
-    await page.reload();
-    await online();
-    await open("left", "bob");
-    await open("right", "alice");
-    const talk = [
-      ["left", "Morning! Is Dave in on the climbing trip?"],
-      ["right", "He is. You don't have him in your list yet?"],
-      ["left", "No … ah, there he is. The application just added him."],
-    ];
-    for (const [side, text] of talk) {
-      await say(side, text);
-      await seen(message(side === "left" ? "right" : "left", "in", text.slice(0, 20)));
-    }
-    await click(row("dave", '[data-action="add"]'));
-    await seen(contact("left", "dave", '[data-presence="available"]'));
-    await seen(app('[data-feed] [data-kind="notify"][data-state="ok"]'));
-    await gone(app('[data-feed] [data-state="pending"]'));
-    await page.evaluate(() => document.activeElement?.blur());
-    await page.mouse.move(0, 0);
-    await page.screenshot({ path: `${folder}/demo.png` });
-    await page.emulateMedia({ colorScheme: "dark" });
-    await page.screenshot({ path: `${folder}/demo-dark.png` });
   },
 
   async "the browser had nothing to complain of"() {
