@@ -117,10 +117,9 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 	if err != nil {
 		return nil, stanza.NewError(stanza.BadRequest, "the resource is not valid: "+err.Error())
 	}
-	info := c.Info()
 	s := session.New(h.ctx, &h.wg, full, c, session.Options{
 		OutboxBytes: h.opts.OutboxBytes,
-		Log:         h.log.With("jid", full.String(), "transport", info.Transport, "remote", info.RemoteAddr),
+		Log:         h.log,
 		Closed:      h.closed,
 	})
 	for {
@@ -139,7 +138,7 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 		}
 	}
 	defer s.Opened()
-	s.Log().Info("session opened", "secure", info.Secure)
+	s.Log().Info("session opened", "secure", c.Info().Secure)
 	for _, f := range h.opts.Features {
 		if f.Opened != nil {
 			f.Opened(s.Context(), s)

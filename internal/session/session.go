@@ -69,8 +69,11 @@ func (s *Session) Info() ConnInfo { return s.conn.Info() }
 // Started gives the time when the session was bound.
 func (s *Session) Started() time.Time { return s.started }
 
-// Log is the session's logger.
-func (s *Session) Log() *slog.Logger { return s.opts.Log }
+// Log gives a logger that names the session. It is made when it is asked for: an idle session holds none.
+func (s *Session) Log() *slog.Logger {
+	info := s.conn.Info()
+	return s.opts.Log.With("jid", s.jid.String(), "transport", info.Transport, "remote", info.RemoteAddr)
+}
 
 // Context is done when the session ends; context.Cause gives the reason.
 func (s *Session) Context() context.Context { return s.ctx }

@@ -25,6 +25,9 @@ type Element struct {
 // left out.
 func New(space, local string, attrs ...string) *Element {
 	e := &Element{Space: space, Local: local}
+	if len(attrs) > 0 {
+		e.Attrs = make([]Attr, 0, len(attrs)/2)
+	}
 	for i := 0; i+1 < len(attrs); i += 2 {
 		if attrs[i+1] != "" {
 			e.Attrs = append(e.Attrs, Attr{Local: attrs[i], Value: attrs[i+1]})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
@@ -46,6 +47,7 @@ var errEnded = stanza.NewError(stanza.RecipientUnavailable, "the session has end
 // rosterElement is the whole roster (RFC 6121 section 2.1.4).
 func rosterElement(r *rosterdoc.Roster) *xmlstream.Element {
 	query := xmlstream.New(ns.Roster, "query")
+	query.Nodes = make([]xmlstream.Node, 0, r.Len())
 	for item := range r.All() {
 		query.Append(itemElement(item))
 	}
@@ -82,41 +84,44 @@ func itemElement(i rosterdoc.Item) *xmlstream.Element {
 	return el
 }
 
-// push tells the interested sessions of one change (RFC 6121 section 2.1.6).
-func (a *account) push(c rosterdoc.Change) {
+// push tells the interested sessions of changes (RFC 6121 section 2.1.6).
+func (a *account) push(changes []rosterdoc.Change) {
+	if !slices.ContainsFunc(a.resources, func(r *resource) bool { return r.interested }) {
+		return
+	}
+	for _, c := range changes {
+		w := pushWire(c)
+		for _, r := range a.resources {
+			if r.interested {
+				r.session.Send(w.To(r.session.JID().String()))
+			}
+		}
+	}
+}
+
+// pushWire is the push of one change, to be addressed.
+func pushWire(c rosterdoc.Change) stanza.Wire {
 	var item *xmlstream.Element
 	if c.Kind == rosterdoc.Removed {
 		item = xmlstream.New(ns.Roster, "item", "jid", c.Old.JID.String(), "subscription", "remove")
 	} else {
 		item = itemElement(c.New)
 	}
-	var w stanza.Wire
-	made := false
-	for _, r := range a.resources {
-		if !r.interested {
-			continue
-		}
-		if !made {
-			w = stanza.NewWire(xmlstream.New(ns.Client, "iq", "type", stanza.TypeSet, "id", "push-"+rand.Text()).
-				Append(xmlstream.New(ns.Roster, "query").Append(item)))
-			made = true
-		}
-		r.session.Send(w.To(r.session.JID().String()))
-	}
+	return stanza.NewWire(xmlstream.New(ns.Client, "iq", "type", stanza.TypeSet, "id", "push-"+rand.Text()).
+		Append(xmlstream.New(ns.Roster, "query").Append(item)))
 }
 
 // RosterChanged brings sessions and contacts up to date (the contract's section 5). It implements roster.Listener.
 func (a *account) RosterChanged(old, known *roster.Known, changes []rosterdoc.Change) {
 	ctx := a.feature.opts.Engine.Context()
-	for _, c := range changes {
-		a.push(c)
-		if old != nil {
-			a.follow(ctx, c, known)
-		}
-	}
+	a.push(changes)
 	if old == nil {
 		for _, r := range a.resources {
 			a.announce(ctx, r, known)
 		}
+		return
+	}
+	for _, c := range changes {
+		a.follow(ctx, c, known)
 	}
 }
