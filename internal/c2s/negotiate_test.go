@@ -304,23 +304,6 @@ func TestBind(t *testing.T) {
 	})
 }
 
-// A host may write to a session as soon as it knows it; the client sees the answer to its bind request first.
-func TestNothingPrecedesTheBoundResource(t *testing.T) {
-	onEach(t, c2s.Options{}, func(t *testing.T, hosts *c2stest.Hosts, dial func() *c2stest.Peer) {
-		early := earlyHosts{hosts}
-		srv, _ := c2stest.NewServer(t, c2s.Options{Hosts: early})
-		listen := listenTCP
-		if dial().WebSocket != nil {
-			listen = listenWebSocket
-		}
-		p := listen(t, srv)()
-		t.Cleanup(hosts.Shutdown)
-		p.SignIn()
-		p.Bind("balcony")
-		p.Expect("<message xmlns='jabber:client' id='early'/>")
-	})
-}
-
 func TestLanguageOfTheStream(t *testing.T) {
 	onEach(t, c2s.Options{}, func(t *testing.T, _ *c2stest.Hosts, dial func() *c2stest.Peer) {
 		for _, tc := range []struct{ stream, stanza, want string }{

@@ -14,17 +14,25 @@ import (
 	"rollcall/internal/c2s/c2stest"
 	"rollcall/internal/c2s/tcp"
 	"rollcall/internal/c2s/websocket"
+	"rollcall/internal/ns"
+	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
 )
 
 // inBubble runs a test over every transport, in fake time.
 func inBubble(t *testing.T, test func(t *testing.T, hosts *c2stest.Hosts, stop func(), dial func() *c2stest.Peer)) {
+	inBubbleWith(t, func(h *c2stest.Hosts) c2s.Hosts { return h }, test)
+}
+
+// inBubbleWith wraps the hosts.
+func inBubbleWith(t *testing.T, wrap func(*c2stest.Hosts) c2s.Hosts,
+	test func(t *testing.T, hosts *c2stest.Hosts, stop func(), dial func() *c2stest.Peer)) {
 	quiet := slog.New(slog.DiscardHandler)
 	t.Run("tcp", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hosts := c2stest.NewHosts(t)
-			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: hosts})
+			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: wrap(hosts)})
 			l := c2stest.NewPipes()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -39,7 +47,7 @@ func inBubble(t *testing.T, test func(t *testing.T, hosts *c2stest.Hosts, stop f
 	t.Run("websocket", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hosts := c2stest.NewHosts(t)
-			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: hosts})
+			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: wrap(hosts)})
 			l := c2stest.NewPipes()
 			h := &http.Server{Handler: websocket.Handler(srv, websocket.Options{Log: quiet})}
 			defer h.Close()
@@ -137,6 +145,45 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		<-hosts.Closed
 		if took := time.Since(start); took < 29*time.Second || took > 31*time.Second {
 			t.Errorf("the session ended after %v", took)
+		}
+	})
+}
+
+// A host may write to a session as soon as it knows it; the client sees the answer to its bind request first.
+func TestNothingPrecedesTheBoundResource(t *testing.T) {
+	wrap := func(h *c2stest.Hosts) c2s.Hosts { return earlyHosts{h} }
+	inBubbleWith(t, wrap, func(t *testing.T, hosts *c2stest.Hosts, _ func(), dial func() *c2stest.Peer) {
+		p := dial()
+		p.SignIn()
+		p.Bind("balcony")
+		p.Expect("<message xmlns='jabber:client' id='early'/>")
+		hosts.Shutdown() // NewServer does not know these hosts
+	})
+}
+
+// What a client sends between our closing tag and its own is dropped (RFC 6120 section 4.4).
+func TestAfterTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, hosts *c2stest.Hosts, _ func(), dial func() *c2stest.Peer) {
+		received := make(chan string, 10)
+		hosts.OnReceive = func(_ *session.Session, el *xmlstream.Element) { received <- el.Attr("id") }
+		p := dial()
+		p.SignIn()
+		p.Bind("x")
+		p.Echo("early")
+		hosts.Session("juliet@localhost/x").Close(&stanza.StreamError{Condition: stanza.StreamConflict})
+		if el := p.Receive(); !el.Is(ns.Stream, "error") {
+			t.Errorf("received %s, want a stream error", el)
+		}
+		if el, err := p.Next(); el != nil || err != nil {
+			t.Errorf("received %v, %v, want the end of the stream", el, err)
+		}
+		p.SendStanza("<message id='late'/>")
+		p.ExpectGone()
+		close(received)
+		for id := range received {
+			if id != "early" {
+				t.Errorf("message %q was received", id)
+			}
 		}
 	})
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what must come before it fails; a client may have its own.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // clientLimits are wide: the tests are not about the client.
 var clientLimits = xmlstream.Limits{Bytes: 8 << 20, Children: 1 << 20}

@@ -105,7 +105,8 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// The error reaches a client that is still sending when the connection is closed.
+// A client that is still sending when its stream ends is heard out, within bounds: to close the connection before would
+// reset it, and the client might lose the error.
 func TestErrorReachesASender(t *testing.T) {
 	s := plain(t, c2s.Options{})
 	p := s.dial()
@@ -113,6 +114,22 @@ func TestErrorReachesASender(t *testing.T) {
 	p.Bind("x")
 	p.Send("<oops/>" + strings.Repeat("<message/>", 10000))
 	p.ExpectError("unsupported-stanza-type")
+
+	synctest.Test(t, func(t *testing.T) {
+		srv, _ := c2stest.NewServer(t, c2s.Options{})
+		l := c2stest.NewPipes()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go tcp.Serve(ctx, l, srv, tcp.Options{Log: slog.New(slog.DiscardHandler)})
+		p := c2stest.NewStream(t, l.Dial())
+		p.Open(c2stest.Domain)
+		sent := make(chan error)
+		go func() { sent <- p.TrySend("<!-- -->" + strings.Repeat("<message/>", 10000)) }()
+		p.ExpectError("restricted-xml")
+		if err := <-sent; err != nil {
+			t.Errorf("the connection was closed while the client was sending: %v", err)
+		}
+	})
 }
 
 // A stream that the network ends is not one that the client closed.
