@@ -37,7 +37,7 @@ func (s *Service) contacts(w http.ResponseWriter, r *http.Request) {
 	line := s.feed.line(Line{Kind: "fetch", Text: "GET " + cut(r.URL.EscapedPath(), maxText)})
 	m, gaveUp := s.waitWhileSilent(r, line)
 	if gaveUp {
-		line.Note = fmt.Sprintf("no answer; the asker gave up after %.1f s", time.Since(start).Seconds())
+		line.Failed, line.Note = true, fmt.Sprintf("no answer; the asker gave up after %.1f s", time.Since(start).Seconds())
 		s.feed.put(line)
 		return
 	}

@@ -122,7 +122,7 @@ func TestSilentAskerGivesUp(t *testing.T) {
 		t.Error("a silent application answered")
 	}
 	ended, _ := page.line(func(l Line) bool { return l.Number == begun.Number })
-	if ended.Pending || ended.Status != 0 || !strings.Contains(ended.Note, "gave up") {
+	if ended.Pending || !ended.Failed || ended.Status != 0 || !strings.Contains(ended.Note, "gave up") {
 		t.Errorf("the line is %+v", ended)
 	}
 }

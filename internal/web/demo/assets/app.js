@@ -1,7 +1,7 @@
 // The application's panel: who knows whom, the switch, and the log of what passes between the application and rollcall.
 // It talks to the application's own API under app/, never to rollcall.
 
-import { clock, fromTemplate, initial, make, setChildren, setData, setText, slots } from './dom.js';
+import { clock, fromTemplate, make, setChildren, setData, setFace, setText, slots } from './dom.js';
 
 const NOTICES = {
   on: 'Every change below is told to rollcall with one POST; rollcall then asks for the lists.',
@@ -83,6 +83,7 @@ export class AppPanel {
     feed.addEventListener('scroll', () => {
       this.#atEnd = feed.scrollHeight - feed.scrollTop - feed.clientHeight < 40;
     });
+    feed.addEventListener('toggle', ({ target }) => target.scrollIntoView({ block: 'nearest' }), true); // does not bubble
     new ResizeObserver(() => {
       if (this.#atEnd) feed.scrollTop = feed.scrollHeight;
     }).observe(feed);
@@ -199,8 +200,7 @@ export class AppPanel {
     }
     const at = slots(row);
     setData(row, { row: person.id, known: contact ? 'yes' : 'no' });
-    setText(at.avatar, initial(person.name));
-    setData(at.avatar, { person: person.id });
+    setFace(at.avatar, person.id, person.name);
     setText(at.name, contact ? contact.name || person.jid : person.name);
     setText(at.groups, describe(owner, person, contact, back));
     const [edit, remove, add] = ['edit', 'remove', 'add'].map((action) => row.querySelector(`[data-action="${action}"]`));

@@ -52,9 +52,10 @@ export function flash(element, kind) {
   flashes.set(element, setTimeout(() => delete element.dataset.flash, 1800));
 }
 
-// initial is the letter in an avatar.
-export function initial(name) {
-  return ([...name.trim()][0] ?? '?').toLocaleUpperCase();
+// setFace makes an element somebody's avatar. The style sheet writes the letter, which is no text: it says nothing to those
+// who cannot see it.
+export function setFace(element, person, name) {
+  setData(element, { person, initial: ([...name.trim()][0] ?? '?').toLocaleUpperCase() });
 }
 
 // clock writes a time of day.

@@ -1,7 +1,7 @@
 // The page: signs everybody in, puts two of them into the windows, and keeps the application's panel up to date.
 
 import { AppPanel } from './app.js';
-import { flash, initial, make, setChildren, setText } from './dom.js';
+import { flash, make, setFace, setText } from './dom.js';
 import { Pane } from './pane.js';
 import { Person } from './person.js';
 
@@ -127,17 +127,15 @@ function renderTabs() {
   for (const side of ['left', 'right']) {
     const { person } = panes[side];
     const unread = panes[side].visible ? 0 : person.chats.unread();
-    const face = make('span', { className: 'avatar avatar-small', textContent: initial(person.name), ariaHidden: 'true' });
-    face.dataset.person = person.id;
-    const label = `${person.name.split(' ')[0]}${unread ? `, ${unread} unread` : ''}`;
+    const face = make('span', { className: 'avatar avatar-small' });
+    setFace(face, person.id, person.name);
+    const label = `${person.name.split(' ')[0]}${unread ? ` ${unread} unread` : ''}`;
     const tab = document.getElementById(`tab-${side}`);
     if (tab.ariaLabel === label && tab.dataset.person === person.id) continue;
     tab.ariaLabel = label;
     tab.dataset.person = person.id;
-    setChildren(tab, [
-      face,
-      make('b', { textContent: person.name.split(' ')[0] }),
-      make('span', { className: 'badge', textContent: unread ? String(unread) : '' }),
-    ]);
+    tab.replaceChildren(face,
+      make('b', { textContent: person.name.split(' ')[0] }), ' ',
+      make('span', { className: 'badge', textContent: unread ? String(unread) : '' }));
   }
 }

@@ -1,6 +1,6 @@
 // A chat window: shows one of the people, whoever is chosen, and lets the visitor act for them.
 
-import { clock, flash, fromTemplate, initial, make, setChildren, setData, setText, slots } from './dom.js';
+import { clock, flash, fromTemplate, make, setChildren, setData, setFace, setText, slots } from './dom.js';
 import { local } from './roster.js';
 
 const PRESENCE = {
@@ -85,8 +85,8 @@ export class Pane {
     for (const { id, name: full } of this.#people.values()) {
       const input = make('input', { type: 'radio', name, value: id });
       input.dataset.action = 'person';
-      const face = make('span', { className: 'avatar', textContent: initial(full) });
-      face.dataset.person = id;
+      const face = make('span', { className: 'avatar' });
+      setFace(face, id, full);
       const badge = make('span', { className: 'badge' });
       const label = make('label', { title: full }, input, face, badge, make('span', { className: 'visually-hidden', textContent: full }));
       this.#at.people.append(label);
@@ -187,8 +187,7 @@ export class Pane {
   #renderHead() {
     const { avatar, name, people } = this.#at;
     const person = this.#person;
-    setText(avatar, initial(person.name));
-    setData(avatar, { person: person.id });
+    setFace(avatar, person.id, person.name);
     setText(name, person.name);
     setData(this.#at['own-dot'], { presence: person.connection === 'online' ? person.show : 'offline' });
     setData(this.#root, { connection: person.connection });
@@ -232,10 +231,11 @@ export class Pane {
     const unread = selected ? 0 : person.chats.with(item.jid).unread;
     const name = item.name || (item.stranger ? local(item.jid) : item.jid);
     const at = slots(row);
-    setText(at.avatar, initial(name));
-    setData(at.avatar, { person: local(item.jid), presence: show });
+    setFace(at.avatar, local(item.jid), name);
+    setData(at.avatar, { presence: show });
     setText(at.name, name);
-    setText(at.presence, leaving ? 'removed' : status || PRESENCE[show]);
+    const words = leaving ? 'removed' : presenceText(show, status);
+    setText(at.presence, words);
     setText(at.unread, badge(unread));
     setData(row, {
       jid: item.jid,
@@ -246,7 +246,7 @@ export class Pane {
     });
     row.title = item.jid;
     row.setAttribute('aria-selected', String(selected));
-    row.setAttribute('aria-label', [name, PRESENCE[show], status, unread && `${unread} unread`].filter(Boolean).join(', '));
+    row.setAttribute('aria-label', [name, words, unread && `${unread} unread`].filter(Boolean).join(' '));
   }
 
   // oneTabStop lets the Tab key reach the list at one contact: the one whose conversation is open.
@@ -266,7 +266,7 @@ export class Pane {
     setText(this.#at['chat-name'], partner ? person.roster.name(partner) : '');
     setData(this.#at['chat-dot'], { presence: show ?? 'offline' });
     let words = '';
-    if (partner) words = known ? status || PRESENCE[show] : 'not in contacts';
+    if (partner) words = known ? presenceText(show, status) : 'not in contacts';
     setText(this.#at['chat-presence'], words);
     this.#at.messages.setAttribute('aria-label', `Conversation with ${partner ? person.roster.name(partner) : 'nobody'}`);
     this.#renderMessages(person, partner, messages);
@@ -297,7 +297,7 @@ export class Pane {
 
   #renderFoot() {
     const person = this.#person;
-    let text = this.#news.get(person.id) ?? `${person.roster.size} contacts`;
+    let text = this.#news.get(person.id) ?? counted(person.roster.size, 'contact');
     if (this.appMode !== 'on' && person.listed) text = 'Application off: the last list stays';
     if (person.listTrouble) text = 'No list yet: it comes once the application answers';
     if (person.connection === 'connecting') text = 'Connecting …';
@@ -316,11 +316,19 @@ function makeGroup(name) {
 }
 
 function makeMessage({ mine, text }) {
-  const element = make('li', { className: 'message' },
+  const element = make('div', { className: 'message' },
     make('span', { className: 'message-text', textContent: text }),
     make('span', { className: 'message-note' }));
   element.dataset.message = mine ? 'out' : 'in';
   return element;
+}
+
+function presenceText(show, status) {
+  return status ? `${PRESENCE[show]} · ${status}` : PRESENCE[show];
+}
+
+function counted(count, what) {
+  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
 }
 
 function badge(count) {
