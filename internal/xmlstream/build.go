@@ -3,23 +3,24 @@ package xmlstream
 // span is a range of bytes of the element that is being read, counted from its first byte.
 type span struct{ off, end uint32 }
 
+func newSpan(off, end int) span      { return span{uint32(off), uint32(end)} }
 func (s span) len() int              { return int(s.end - s.off) }
 func (s span) of(text string) string { return text[s.off:s.end] }
 
 // node is an element or a piece of text that was read, in the order of their beginning.
 type node struct {
 	span          // the local name, or the text
-	parent uint32 // ordinal of the element around it
+	parent uint32 // index of the element around it
 	uri    int32  // textNode for text
 	attrs  uint32 // elements: how many attributes were read when its start tag was
 	nodes  uint32 // elements: number of its nodes
+	free   uint32 // elements: where the next of its nodes goes, when they are made
 }
 
 // openElement is an element whose end tag was not read yet.
 type openElement struct {
-	name      span // with its prefix
-	ordinal   uint32
-	node      uint32
+	name      span   // with its prefix
+	node      uint32 // its index
 	defaultNS int32
 	bindings  int // how many were in scope around it
 }
@@ -58,12 +59,11 @@ func (p *parser) open(b []byte, t tag) error {
 	var parent *openElement
 	n := node{span: t.local}
 	o := openElement{
-		name: t.name, ordinal: uint32(w.elements), node: uint32(len(w.nodes)),
-		defaultNS: p.rootDefault, bindings: t.bindings,
+		name: t.name, node: uint32(len(w.nodes)), defaultNS: p.rootDefault, bindings: t.bindings,
 	}
 	if len(w.open) > 0 {
 		parent = &w.open[len(w.open)-1]
-		n.parent = parent.ordinal
+		n.parent = parent.node
 		o.defaultNS = parent.defaultNS
 	}
 	var err error
@@ -96,10 +96,13 @@ func (p *parser) resolveAttrs(first int) error {
 	if len(p.w.attrs)+p.w.declared > 2*p.lim.Children+p.lim.Attrs {
 		return excessive("too many attributes")
 	}
+	var seen uint64 // a bit for each length and first letter of a name
 	for i := range attrs {
 		a := &attrs[i]
-		if err := p.clean(&a.value, a.dirty); err != nil {
-			return err
+		if a.dirty {
+			if err := p.clean(&a.value); err != nil {
+				return err
+			}
 		}
 		if a.prefix.len() > 0 {
 			var err error
@@ -107,20 +110,27 @@ func (p *parser) resolveAttrs(first int) error {
 				return err
 			}
 		}
-		for j := range attrs[:i] {
-			if o := &attrs[j]; o.local.len() == a.local.len() && o.uri == a.uri && string(p.at(o.local)) == string(p.at(a.local)) {
-				return malformed("two attributes of one name")
-			}
+		name := p.at(a.local)
+		bit := uint64(1) << ((uint(len(name))*8 + uint(name[0])) % 64)
+		if seen&bit != 0 && p.hasAttr(attrs[:i], a.uri, name) {
+			return malformed("two attributes of one name")
 		}
+		seen |= bit
 	}
 	return nil
 }
 
-// clean decodes an attribute value in place.
-func (p *parser) clean(value *span, dirty bool) error {
-	if !dirty {
-		return nil
+func (p *parser) hasAttr(attrs []attr, uri int32, local []byte) bool {
+	for i := range attrs {
+		if a := &attrs[i]; a.uri == uri && string(p.at(a.local)) == string(local) {
+			return true
+		}
 	}
+	return false
+}
+
+// clean decodes an attribute value in place.
+func (p *parser) clean(value *span) error {
 	n, err := cleanValue(p.at(*value))
 	value.end = value.off + uint32(n)
 	return err
@@ -150,47 +160,60 @@ func (p *parser) close() {
 // nodes parts of one slice each, of just the size that is needed.
 func (p *parser) build() *Element {
 	w := p.w
-	s := string(p.buf[p.base:p.pos])
+	s := string(p.buf[:p.pos])
 	elements := make([]Element, w.elements)
-	var attrs []Attr
-	if len(w.attrs) > 0 {
-		attrs = make([]Attr, len(w.attrs))
-	}
-	for i := range attrs {
-		a := &w.attrs[i]
-		attrs[i].Local, attrs[i].Value = a.local.of(s), a.value.of(s)
-		if a.uri != noNamespace {
-			attrs[i].Space = p.uriText(a.uri, s)
-		}
-	}
+	attrs := p.buildAttrs(s)
 	var nodes []Node
 	if len(w.nodes) > 1 {
 		nodes = make([]Node, len(w.nodes)-1)
 	}
+	// Elements come in the order of their start tags, and each one's nodes are side by side in nodes.
 	elem, attr, free := 0, uint32(0), uint32(0)
 	for i := range w.nodes {
 		n := &w.nodes[i]
-		parent := &elements[n.parent]
+		var place *Node
+		if i > 0 {
+			parent := &w.nodes[n.parent]
+			place = &nodes[parent.free]
+			parent.free++
+		}
 		if n.uri == textNode {
-			parent.Nodes = append(parent.Nodes, Node{Text: n.of(s)})
+			place.Text = n.of(s)
 			continue
 		}
 		e := &elements[elem]
+		elem++
+		if place != nil {
+			place.Elem = e
+		}
 		e.Space, e.Local = p.uriText(n.uri, s), n.of(s)
 		if n.attrs > attr {
 			e.Attrs = attrs[attr:n.attrs:n.attrs]
 			attr = n.attrs
 		}
 		if n.nodes > 0 {
-			e.Nodes = nodes[free : free : free+n.nodes]
+			e.Nodes = nodes[free : free+n.nodes : free+n.nodes]
+			n.free = free
 			free += n.nodes
 		}
-		if elem > 0 {
-			parent.Nodes = append(parent.Nodes, Node{Elem: e})
-		}
-		elem++
 	}
 	return &elements[0]
+}
+
+func (p *parser) buildAttrs(s string) []Attr {
+	read := p.w.attrs
+	if len(read) == 0 {
+		return nil
+	}
+	attrs := make([]Attr, len(read))
+	for i := range read {
+		a, made := &read[i], &attrs[i]
+		made.Local, made.Value = a.local.of(s), a.value.of(s)
+		if a.uri != noNamespace {
+			made.Space = p.uriText(a.uri, s)
+		}
+	}
+	return attrs
 }
 
 // setRoot makes the declarations of the element that was just read those of the stream. The strings are copied: they

@@ -50,9 +50,6 @@ func isChar(r rune) bool {
 // overlong forms, surrogates, values above U+10FFFF) and U+FFFE and U+FFFF. The error is errMore when b ends within
 // the character.
 func charLen(b []byte) (int, error) {
-	if len(b) >= 2 && b[0] >= 0xC2 && b[0] <= 0xDF && b[1]&0xC0 == 0x80 {
-		return 2, nil
-	}
 	r, n := utf8.DecodeRune(b)
 	switch {
 	case r == utf8.RuneError && n <= 1:
@@ -96,6 +93,21 @@ var nameClass = func() (t [256]uint8) {
 // scanName reads a QName (Namespaces in XML 1.0, production [7]) at i. It gives the index behind it and that of its
 // colon, -1 when there is none. The byte behind the name must be there, otherwise the error is errMore.
 func scanName(b []byte, i int) (next, colon int, err error) {
+	if i < len(b) && nameClass[b[i]]&nameStart != 0 {
+		for j := i + 1; j < len(b); j++ {
+			if c := b[j]; nameClass[c]&namePart == 0 {
+				if c == ':' || c >= utf8.RuneSelf {
+					break
+				}
+				return j, -1, nil
+			}
+		}
+	}
+	return scanAnyName(b, i)
+}
+
+// scanAnyName is scanName for names that are not plain.
+func scanAnyName(b []byte, i int) (next, colon int, err error) {
 	colon = -1
 	want := uint8(nameStart)
 	for ; i < len(b); i++ {

@@ -27,8 +27,10 @@ type rootBinding struct {
 func (p *parser) declare(first int, defaultNS int32) (int32, error) {
 	for i := first; i < len(p.w.bindings); i++ {
 		d := &p.w.bindings[i]
-		if err := p.clean(&d.value, d.dirty); err != nil {
-			return 0, err
+		if d.dirty {
+			if err := p.clean(&d.value); err != nil {
+				return 0, err
+			}
 		}
 		prefix, uri := p.at(d.prefix), p.at(d.value)
 		for j := first; j < i; j++ {

@@ -17,8 +17,9 @@ const (
 	afterClose              // behind the closing tag
 )
 
-// parser turns the bytes in buf into events. It knows no source: whoever drives it puts bytes into buf and calls next
-// again after errMore.
+// parser turns bytes into events. It knows no source: whoever drives it appends to buf and calls next again after
+// errMore. buf begins with the top-level element or other token that is being read; what is behind the parser it cuts
+// off, so the driver can move what is left.
 type parser struct {
 	lim   Limits
 	phase phase
@@ -27,21 +28,25 @@ type parser struct {
 	rootNS      []rootBinding
 	rootDefault int32
 
-	buf  []byte
-	base int // where the top-level element or the token being read begins
-	pos  int // bytes before it are read
-	w    *work
+	buf []byte
+	pos int // bytes before it are read
+	w   *work
 
 	inText, inCDATA  bool
 	textOff, textEnd int // the text being read, decoded
-	scanned          int // see tagMayBeWhole; counted from base, 0 when the tag was not tried yet
+	scanned          int // see tagMayBeWhole; 0 when the tag was not tried yet
 	quote            byte
 }
 
-func (p *parser) span(off, end int) span { return span{uint32(off - p.base), uint32(end - p.base)} }
-func (p *parser) at(s span) []byte       { return p.buf[p.base+int(s.off) : p.base+int(s.end)] }
+func (p *parser) at(s span) []byte { return p.buf[s.off:s.end] }
 
-// next gives the next event. errMore asks for more bytes in buf; bytes from p.base on must stay in it. final says that
+// advance cuts off what is read.
+func (p *parser) advance() {
+	p.buf = p.buf[p.pos:]
+	p.pos = 0
+}
+
+// next gives the next event. errMore asks for more bytes in buf. final says that
 // there are none, so that a token that is cut off is looked at for errors. Behind the closing tag the
 // error is io.EOF.
 func (p *parser) next(final bool) (Event, error) {
@@ -81,8 +86,7 @@ func (p *parser) next(final bool) (Event, error) {
 
 // declaration reads the XML declaration (section 2.8), if there is one.
 func (p *parser) declaration() error {
-	b := p.buf[p.pos:]
-	p.base = p.pos
+	b := p.buf
 	const open = "<?xml"
 	if have := b[:min(len(b), len(open))]; string(have) != open[:len(have)] {
 		p.phase = inProlog
@@ -101,7 +105,8 @@ func (p *parser) declaration() error {
 		if err := checkDeclaration(inside); err != nil {
 			return err
 		}
-		p.pos += len(open) + len(inside) + len("?>")
+		p.pos = len(open) + len(inside) + len("?>")
+		p.advance()
 		p.phase = inProlog
 		return nil
 	case len(b) >= maxDeclaration:
@@ -163,9 +168,8 @@ func cutPseudoAttribute(s string) (name, value, rest string, ok bool) {
 
 // prolog skips white space before the opening tag.
 func (p *parser) prolog() error {
-	p.pos = skipSpace(p.buf, p.pos)
-	p.base = p.pos
-	b := p.buf[p.pos:]
+	p.skipSpace()
+	b := p.buf
 	switch {
 	case len(b) == 0:
 		return errMore
@@ -189,8 +193,8 @@ func (p *parser) prolog() error {
 
 // root reads the stream's opening tag.
 func (p *parser) root(final bool) (Event, error) {
-	end, capped := p.window()
-	err := p.markup(p.buf[:end], final || capped)
+	b, capped := p.window()
+	err := p.markup(b, final || capped)
 	if err == errMore && capped {
 		err = excessive("the stream's opening tag is too long")
 	}
@@ -214,9 +218,8 @@ func (p *parser) root(final bool) (Event, error) {
 // between skips white space between stanzas and looks at what comes then: nil with phase inElement for a start tag,
 // with phase inStream for an end tag.
 func (p *parser) between() error {
-	p.pos = skipSpace(p.buf, p.pos)
-	p.base = p.pos
-	b := p.buf[p.pos:]
+	p.skipSpace()
+	b := p.buf
 	if len(b) == 0 {
 		return errMore
 	}
@@ -252,36 +255,38 @@ func (p *parser) between() error {
 
 // element reads on in a stanza, to its end.
 func (p *parser) element(final bool) error {
-	end, capped := p.window()
-	b := p.buf[:end]
+	b, capped := p.window()
+	final = final || capped
 	for {
 		var err error
-		if p.pos < end && b[p.pos] == '<' && !p.inCDATA {
-			err = p.markup(b, final || capped)
+		if p.pos < len(b) && b[p.pos] == '<' && !p.inCDATA {
+			err = p.markup(b, final)
 		} else {
 			err = p.chars(b)
 		}
 		switch {
+		case err == nil:
+			if len(p.w.open) == 0 {
+				return nil
+			}
 		case err == errMore && capped:
 			return excessive("an element is too long")
-		case err != nil:
+		default:
 			return err
-		case len(p.w.open) == 0:
-			return nil
 		}
 	}
 }
 
 // closing reads the stream's closing tag.
 func (p *parser) closing(final bool) (Event, error) {
-	end, capped := p.window()
-	b := p.buf[:end]
+	b, capped := p.window()
 	final = final || capped
 	err := errMore
 	if final || p.tagMayBeWhole(b) {
 		var next int
-		if next, err = scanEndTag(b, p.pos+2, p.rootName); err == nil {
-			p.pos, p.base = next, next
+		if next, err = scanEndTag(b, 2, p.rootName); err == nil {
+			p.pos = next
+			p.advance()
 			p.phase = afterClose
 			return Event{Kind: Close}, nil
 		}
@@ -295,12 +300,18 @@ func (p *parser) closing(final bool) (Event, error) {
 	return Event{}, err
 }
 
-// window gives the end of the bytes that the token at base may have, and whether there can be no more.
-func (p *parser) window() (end int, capped bool) {
-	if most := p.base + p.lim.Bytes; most <= len(p.buf) {
-		return most, true
+// window gives the bytes that the top-level element may have, and whether there can be no more.
+func (p *parser) window() (b []byte, capped bool) {
+	if len(p.buf) >= p.lim.Bytes {
+		return p.buf[:p.lim.Bytes], true
 	}
-	return len(p.buf), false
+	return p.buf, false
+}
+
+// skipSpace cuts off white space, which stands between stanzas and counts for nothing.
+func (p *parser) skipSpace() {
+	p.pos = skipSpace(p.buf, 0)
+	p.advance()
 }
 
 // begin prepares for a top-level element at pos.
@@ -313,21 +324,14 @@ func (p *parser) begin() {
 // endElement forgets the top-level element that was read.
 func (p *parser) endElement(next phase) {
 	p.phase = next
-	p.base = p.pos
+	p.advance()
 	p.w.reset()
-}
-
-// moved tells the parser that the bytes from base on are now the beginning of b, and what of them is there.
-func (p *parser) moved(b []byte) {
-	p.pos -= p.base
-	p.textOff -= p.base
-	p.textEnd -= p.base
-	p.base = 0
-	p.buf = b
 }
 
 // restart makes the parser expect the beginning of a stream.
 func (p *parser) restart() {
-	p.phase = atStart
-	p.rootName, p.rootNS, p.rootDefault = "", nil, noNamespace
+	*p = parser{lim: p.lim, buf: p.buf, w: p.w}
+	if p.w != nil {
+		p.w.reset()
+	}
 }

@@ -32,7 +32,8 @@ type Reader struct {
 	p     parser
 	src   io.Reader
 	wait  waiter
-	buf   *buffer // p.buf is the part of it that was read into
+	buf   *buffer // p.buf is the part of it that is pending
+	end   int     // how much of it was read into
 	err   error   // of the source, to be reported when all that came before it was read
 	final error   // what Next will say from now on
 }
@@ -57,12 +58,11 @@ func (r *Reader) SetLimits(lim Limits) { r.p.lim = lim.withDefaults() }
 
 // Buffered gives the number of bytes that were read from the source and are not part of an event yet. After the event
 // that asks for a change of the connection, as STARTTLS, a number other than zero means that the peer did not wait.
-func (r *Reader) Buffered() int { return len(r.p.buf) - r.p.base }
+func (r *Reader) Buffered() int { return len(r.p.buf) }
 
 // SkipSpace drops white space that is buffered behind the last event.
 func (r *Reader) SkipSpace() {
-	r.p.pos = skipSpace(r.p.buf, r.p.pos)
-	r.p.base = r.p.pos
+	r.p.skipSpace()
 	r.release()
 }
 
@@ -119,21 +119,22 @@ func (r *Reader) fill() {
 	r.release()
 	switch {
 	case r.buf == nil && r.wait == nil:
-		r.setBuffer(getBuffer(waitSize))
+		r.buf = getBuffer(waitSize)
 	case r.buf == nil:
 		if r.err = r.wait.WaitReadable(); r.err != nil {
 			return
 		}
-		r.setBuffer(getBuffer(readSize))
-	case len(r.p.buf) == len(r.buf.bytes):
+		r.buf = getBuffer(readSize)
+	case r.end == len(r.buf.bytes):
 		r.makeRoom()
 	}
-	free := r.buf.bytes[len(r.p.buf):]
+	start := r.end - len(r.p.buf)
 	n := 0
 	// An io.Reader may give nothing now and then; one that does so for ever is broken.
 	for range 100 {
-		if n, r.err = r.src.Read(free); n > 0 || r.err != nil {
-			r.p.buf = r.buf.bytes[:len(r.p.buf)+n]
+		if n, r.err = r.src.Read(r.buf.bytes[r.end:]); n > 0 || r.err != nil {
+			r.end += n
+			r.p.buf = r.buf.bytes[start:r.end]
 			return
 		}
 	}
@@ -142,36 +143,26 @@ func (r *Reader) fill() {
 
 // makeRoom moves what is pending to the beginning of the buffer, or to a larger one.
 func (r *Reader) makeRoom() {
-	pending := r.p.buf[r.p.base:]
-	if r.p.base > 0 && len(r.buf.bytes) >= readSize {
-		copy(r.buf.bytes, pending)
-		r.p.moved(r.buf.bytes[:len(pending)])
-		return
+	old := r.buf
+	pending := r.p.buf
+	if len(pending) == len(old.bytes) || len(old.bytes) < readSize {
+		// The parser refuses an element of more than Bytes, so this is never asked for more.
+		r.buf = getBuffer(min(len(old.bytes)*growth, max(r.p.lim.Bytes, len(pending))+readSize))
+		defer putBuffer(old)
 	}
-	// The parser refuses an element of more than Bytes, so this is never asked for more.
-	size := min(len(r.buf.bytes)*growth, max(r.p.lim.Bytes, len(pending))+readSize)
-	next := getBuffer(size)
-	copy(next.bytes, pending)
-	r.p.moved(next.bytes[:len(pending)])
-	putBuffer(r.buf)
-	r.buf = next
-}
-
-func (r *Reader) setBuffer(b *buffer) {
-	r.buf = b
-	r.p.moved(b.bytes[:0])
+	r.end = copy(r.buf.bytes, pending)
+	r.p.buf = r.buf.bytes[:r.end]
 }
 
 // release gives back the buffers when nothing is pending in them.
 func (r *Reader) release() {
-	if r.p.base < len(r.p.buf) {
+	if len(r.p.buf) > 0 {
 		return
 	}
 	if r.buf != nil {
 		putBuffer(r.buf)
-		r.buf = nil
+		r.buf, r.end, r.p.buf = nil, 0, nil
 	}
-	r.p.moved(nil)
 	if r.p.w != nil {
 		putWork(r.p.w)
 		r.p.w = nil
@@ -180,7 +171,7 @@ func (r *Reader) release() {
 
 // drop forgets what is buffered.
 func (r *Reader) drop() {
-	r.p.base, r.p.pos = len(r.p.buf), len(r.p.buf)
+	r.p.buf = nil
 	r.release()
 }
 

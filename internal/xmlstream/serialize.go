@@ -73,11 +73,12 @@ func appendAttrPrefix(dst []byte, space string, i int) []byte {
 
 // escapes are what is written in place of a byte; the tables below hold indexes of it.
 var escapes = [...]string{
-	1: "&lt;", "&gt;", "&amp;", "&apos;", "&quot;", "&#13;", "&#10;", "&#9;", replacement,
+	1: "&lt;", "&gt;", "&amp;", "&apos;", "&quot;", "&#13;", "&#10;", "&#9;",
+	forbidden: "\uFFFD",
 }
 
 const (
-	replacement = "\uFFFD"
+	forbidden = 9
 	// notASCII marks bytes that are looked at together with those after them.
 	notASCII = uint8(len(escapes))
 )
@@ -91,7 +92,7 @@ var textEscapes, valueEscapes = func() (text, value [256]uint8) {
 		case c >= utf8.RuneSelf:
 			text[c], value[c] = notASCII, notASCII
 		case !isChar(rune(c)):
-			text[c], value[c] = 9, 9
+			text[c], value[c] = forbidden, forbidden
 		}
 	}
 	for i, c := range "<>&'\"\r\n\t" {
@@ -105,41 +106,46 @@ var textEscapes, valueEscapes = func() (text, value [256]uint8) {
 
 // AppendEscaped appends an attribute value, or character data, so that a parser reads s again: the five predefined
 // entities, references for white space other than spaces, and U+FFFD for what XML cannot express.
-func AppendEscaped(dst []byte, s string) []byte { return appendEscaped(dst, s, &valueEscapes) }
-
-// appendText is AppendEscaped for character data only, where less needs escaping.
-func appendText(dst []byte, s string) []byte { return appendEscaped(dst, s, &textEscapes) }
-
-func appendEscaped(dst []byte, s string, table *[256]uint8) []byte {
-	last := 0
-	for i := 0; i < len(s); {
-		esc := table[s[i]]
-		if esc == 0 {
+func AppendEscaped(dst []byte, s string) []byte {
+	done := 0
+	for i := skipValue(s, 0); i < len(s); i = skipValue(s, i) {
+		if esc := valueEscapes[s[i]]; esc == 0 {
 			i++
-			continue
+		} else {
+			dst, i, done = appendEscape(dst, s, done, i, esc)
 		}
-		n := 1
-		if esc == notASCII {
-			if n = charLenString(s[i:]); n > 0 {
-				i += n
-				continue
-			}
-			esc, n = 9, -n
-		}
-		dst = append(dst, s[last:i]...)
-		dst = append(dst, escapes[esc]...)
-		i += n
-		last = i
 	}
-	return append(dst, s[last:]...)
+	return append(dst, s[done:]...)
 }
 
-// charLenString gives the length of the character outside ASCII that s begins with; when XML does not allow it, the
-// number of bytes to replace, negated.
-func charLenString(s string) int {
-	r, n := utf8.DecodeRuneInString(s)
-	if r == utf8.RuneError && n == 1 || r == 0xFFFE || r == 0xFFFF {
-		return -n
+// appendText is AppendEscaped for character data only, where less needs escaping.
+func appendText(dst []byte, s string) []byte {
+	done := 0
+	for i := skipText(s, 0); i < len(s); i = skipText(s, i) {
+		if esc := textEscapes[s[i]]; esc == 0 {
+			i++
+		} else {
+			dst, i, done = appendEscape(dst, s, done, i, esc)
+		}
 	}
-	return n
+	return append(dst, s[done:]...)
+}
+
+// appendEscape appends s[done:i] and what stands for the next byte or bytes, for which a table has esc. If they stand
+// for themselves, it leaves them to be appended later. It gives the index behind them and what is done then.
+func appendEscape(dst []byte, s string, done, i int, esc uint8) (_ []byte, next, _ int) {
+	next = i + 1
+	if esc == notASCII {
+		if wide := skipWide(s, i); wide > i {
+			return dst, wide, done
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		next = i + n
+		if isChar(r) && (r != utf8.RuneError || n > 1) {
+			return dst, next, done
+		}
+		esc = forbidden
+	}
+	dst = append(dst, s[done:i]...)
+	return append(dst, escapes[esc]...), next, next
 }

@@ -39,7 +39,7 @@ func (p *parser) markup(b []byte, final bool) error {
 	case err == nil:
 		p.scanned = 0
 	case err == errMore && p.scanned == 0:
-		p.scanned, p.quote = p.pos+1-p.base, 0
+		p.scanned, p.quote = p.pos+1, 0
 	}
 	return err
 }
@@ -52,11 +52,11 @@ func (p *parser) tagMayBeWhole(b []byte) bool {
 		return true
 	}
 	endTag := b[p.pos+1] == '/'
-	i := p.base + p.scanned
+	i := p.scanned
 	for ; i < len(b); i++ {
 		switch c := b[i]; {
 		case c == '<', c == '>' && p.quote == 0:
-			p.scanned = i + 1 - p.base
+			p.scanned = i + 1
 			return true
 		case c == p.quote:
 			p.quote = 0
@@ -64,7 +64,7 @@ func (p *parser) tagMayBeWhole(b []byte) bool {
 			p.quote = c
 		}
 	}
-	p.scanned = i - p.base
+	p.scanned = i
 	return false
 }
 
@@ -96,9 +96,9 @@ func (p *parser) startTag(b []byte) error {
 	if err != nil {
 		return err
 	}
-	t := tag{name: p.span(off, i), local: p.span(off, i), attrs: len(p.w.attrs), bindings: len(p.w.bindings)}
+	t := tag{name: newSpan(off, i), local: newSpan(off, i), attrs: len(p.w.attrs), bindings: len(p.w.bindings)}
 	if colon >= 0 {
-		t.prefix, t.local = p.span(off, colon), p.span(colon+1, i)
+		t.prefix, t.local = newSpan(off, colon), newSpan(colon+1, i)
 	}
 	i, empty, err := p.attributes(b, i)
 	if err != nil {
@@ -153,26 +153,18 @@ func (p *parser) attribute(b []byte, off int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	i := skipSpace(b, nameEnd)
-	if i == len(b) {
-		return 0, errMore
+	i, err := scanEqual(b, nameEnd)
+	if err != nil {
+		return 0, err
 	}
-	if b[i] != '=' {
-		return 0, malformed("an attribute without a value")
-	}
-	i = skipSpace(b, i+1)
-	if i == len(b) {
-		return 0, errMore
-	}
-	quote := b[i]
-	if quote != '\'' && quote != '"' {
-		return 0, malformed("an attribute value without quotes")
-	}
-	i++
+	quote := b[i-1]
 	valueOff := i
 	dirty := false
 scan:
-	for ; i < len(b); i++ {
+	for ; ; i++ {
+		if i = skipValue(b, i); i >= len(b) {
+			return 0, errMore
+		}
 		switch valueClass[b[i]] {
 		case plain:
 		case stop:
@@ -186,20 +178,40 @@ scan:
 			dirty = true
 		}
 	}
-	if i == len(b) {
-		return 0, errMore
-	}
-	value := p.span(valueOff, i)
+	value := newSpan(valueOff, i)
 	switch {
 	case colon < 0 && string(b[off:nameEnd]) == "xmlns":
 		p.w.bindings = append(p.w.bindings, binding{value: value, dirty: dirty})
 	case colon < 0:
-		p.w.attrs = append(p.w.attrs, attr{local: p.span(off, nameEnd), value: value, dirty: dirty})
+		p.w.attrs = append(p.w.attrs, attr{local: newSpan(off, nameEnd), value: value, dirty: dirty})
 	case string(b[off:colon]) == "xmlns":
-		p.w.bindings = append(p.w.bindings, binding{prefix: p.span(colon+1, nameEnd), value: value, dirty: dirty})
+		p.w.bindings = append(p.w.bindings, binding{prefix: newSpan(colon+1, nameEnd), value: value, dirty: dirty})
 	default:
 		p.w.attrs = append(p.w.attrs,
-			attr{prefix: p.span(off, colon), local: p.span(colon+1, nameEnd), value: value, dirty: dirty})
+			attr{prefix: newSpan(off, colon), local: newSpan(colon+1, nameEnd), value: value, dirty: dirty})
+	}
+	return i + 1, nil
+}
+
+// scanEqual reads what stands between the name of an attribute, which ends at i, and its value, the opening quote
+// included, and gives the index behind that.
+func scanEqual(b []byte, i int) (int, error) {
+	if i+1 < len(b) && b[i] == '=' && (b[i+1] == '\'' || b[i+1] == '"') {
+		return i + 2, nil
+	}
+	i = skipSpace(b, i)
+	if i == len(b) {
+		return 0, errMore
+	}
+	if b[i] != '=' {
+		return 0, malformed("an attribute without a value")
+	}
+	i = skipSpace(b, i+1)
+	if i == len(b) {
+		return 0, errMore
+	}
+	if b[i] != '\'' && b[i] != '"' {
+		return 0, malformed("an attribute value without quotes")
 	}
 	return i + 1, nil
 }

@@ -18,14 +18,17 @@ func (p *parser) chars(b []byte) error {
 	run := i // bytes from here to i are still to be moved to p.textEnd
 	var err error
 loop:
-	for i < len(b) {
-		c := class[b[i]]
-		if c == plain {
-			i++
-			continue
+	for {
+		if i = skipText(b, i); i >= len(b) {
+			break
 		}
-		switch c {
+		switch class[b[i]] {
+		case plain:
+			i++
 		case high:
+			if i = skipWide(b, i); i == len(b) || b[i] < utf8.RuneSelf {
+				continue
+			}
 			n, e := charLen(b[i:])
 			if e != nil {
 				err = e
@@ -122,7 +125,7 @@ func (p *parser) endText() error {
 		return nil
 	}
 	parent := &p.w.open[len(p.w.open)-1]
-	return p.addNode(node{span: p.span(p.textOff, p.textEnd), parent: parent.ordinal, uri: textNode}, parent)
+	return p.addNode(node{span: newSpan(p.textOff, p.textEnd), parent: parent.node, uri: textNode}, parent)
 }
 
 // reference reads the reference that b begins with: one to a predefined entity, or to a character (sections 4.1, 4.6).
