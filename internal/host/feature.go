@@ -45,7 +45,7 @@ type IQKey struct {
 
 // IQHandler answers a request: with a payload (nil for an empty result), or with an error, which is sent as it is
 // when it is a *stanza.Error and as internal-server-error, logged, when it is any other. A handler that has to wait
-// calls IQ.Defer and returns Deferred.
+// calls IQ.Defer and returns ErrDeferred.
 type IQHandler func(ctx context.Context, iq *IQ) (*xmlstream.Element, error)
 
 // StanzaHandler takes part in the path of a stanza. done means that it has dealt with the stanza, which goes no

@@ -22,10 +22,10 @@ type IQ struct {
 // Payload gives the request's child element.
 func (iq *IQ) Payload() *xmlstream.Element { return iq.First() }
 
-// Deferred is what a handler returns that has called IQ.Defer.
-var Deferred = errors.New("host: answered later")
+// ErrDeferred is what a handler returns that has called IQ.Defer.
+var ErrDeferred = errors.New("host: answered later")
 
-// Defer puts the answer off: the handler returns Deferred, and something answers later. If nothing has in 30 s, the
+// Defer puts the answer off: the handler returns ErrDeferred, and something answers later. If nothing has in 30 s, the
 // sender gets remote-server-timeout.
 func (iq *IQ) Defer() *Answer {
 	a := &Answer{iq: iq}
@@ -82,7 +82,7 @@ func (h *Host) serve(ctx context.Context, p *Passage, target Target) {
 	iq := &IQ{Passage: p}
 	el, err := handle(ctx, iq)
 	switch {
-	case iq.answer != nil && errors.Is(err, Deferred):
+	case iq.answer != nil && errors.Is(err, ErrDeferred):
 	case iq.answer != nil: // it deferred the answer, and then answered all the same
 		iq.answer.Send(el, err)
 	default:

@@ -38,7 +38,7 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 			r.interested = true
 		})
 	})
-	return nil, host.Deferred
+	return nil, host.ErrDeferred
 }
 
 // errEnded answers a session that ended while its request was on the way; nobody will read it.
