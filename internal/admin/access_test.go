@@ -2,8 +2,11 @@ package admin
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,6 +250,33 @@ func TestLogHasOneLineForEachEvent(t *testing.T) {
 		if !strings.HasPrefix(l, "time=") {
 			t.Errorf("a line of the sender's: %s", l)
 		}
+	}
+}
+
+// What follows a request with two lengths is not taken for a request.
+func TestTwoLengths(t *testing.T) {
+	f := start(t, setup{oneHost: true})
+	server := httptest.NewServer(f)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	body := "8\r\n[\"john\"]\r\n0\r\n\r\n"
+	if _, err := io.WriteString(conn, "POST /roster_admin/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n"+body+"GET /roster_admin/refresh/aaron HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answers, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(answers), "HTTP/1.1 "); n != 1 {
+		t.Errorf("%d answers: %s", n, answers)
+	}
+	if got := f.a.names(); !slices.Equal(got, []string{"john"}) {
+		t.Errorf("asked for %q", got)
 	}
 }
 

@@ -122,7 +122,14 @@ func (a *API) Register(mux *http.ServeMux) {
 }
 
 // ServeHTTP answers each request once: with what the route returns, or with its error.
+//
+// "The server MUST close the connection after responding to such a request" with both Transfer-Encoding and
+// Content-Length (RFC 9112 section 6.1): what follows may have been smuggled past a proxy. net/http does not tell such
+// requests from others that are chunked, so the connection ends after any of these.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close")
+	}
 	body, err := a.serve(w, r)
 	var no *refusal
 	switch {
