@@ -103,24 +103,36 @@ func (c *conn) read(s Session) {
 	c.t.Close()
 }
 
-// receive gives nil when the client closed its stream.
+// receive gives nil when the client closed its stream. An idle client waits in here, and its stack is what it costs:
+// what handles an element has a frame of its own, so that the stack that waits fits into 4 KiB.
 func (c *conn) receive(s Session) (err error) {
 	defer c.recovered(&err)
 	for {
 		ev, err := c.t.Next()
-		switch {
-		case err != nil:
+		if err != nil {
 			return reason(err)
-		case ev.Kind == xmlstream.Close:
-			return nil
-		case c.ended.Load(): // what comes between our closing tag and the client's goes nowhere
-		case ev.Kind == xmlstream.Open:
-			return &stanza.StreamError{Condition: stanza.BadFormat, Text: "the stream is open already"}
-		case !c.negotiated(s, ev.Element):
-			c.setLang(ev.Element)
-			s.Receive(ev.Element)
+		}
+		if done, err := c.take(s, &ev); done || err != nil {
+			return err
 		}
 	}
+}
+
+// take deals with one event; done means that the client closed its stream.
+//
+//go:noinline
+func (c *conn) take(s Session, ev *Event) (done bool, err error) {
+	switch {
+	case ev.Kind == xmlstream.Close:
+		return true, nil
+	case c.ended.Load(): // what comes between our closing tag and the client's goes nowhere
+	case ev.Kind == xmlstream.Open:
+		return false, &stanza.StreamError{Condition: stanza.BadFormat, Text: "the stream is open already"}
+	case !c.negotiated(s, ev.Element):
+		c.setLang(ev.Element)
+		s.Receive(ev.Element)
+	}
+	return false, nil
 }
 
 // negotiated answers what old clients still ask once they are bound: for a session, as RFC 3921 had it, which is a

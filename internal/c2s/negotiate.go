@@ -90,7 +90,7 @@ func (n *negotiation) run() (s Session, err error) {
 		case n.fresh != (ev.Kind == xmlstream.Open):
 			return nil, &stanza.StreamError{Condition: stanza.BadFormat, Text: "a stream has one header, and begins with it"}
 		case n.fresh:
-			err = n.open(ev.Header)
+			err = n.open(*ev.Header)
 		case n.user != "":
 			s, err = n.bindPhase(ev.Element)
 		default:

@@ -62,14 +62,14 @@ type Header struct {
 }
 
 // HeaderOf reads the attributes of a peer's header.
-func HeaderOf(el *xmlstream.Element) Header {
-	return Header{From: el.Attr("from"), To: el.Attr("to"), ID: el.Attr("id"), Version: el.Attr("version"), Lang: el.Lang()}
+func HeaderOf(el *xmlstream.Element) *Header {
+	return &Header{From: el.Attr("from"), To: el.Attr("to"), ID: el.Attr("id"), Version: el.Attr("version"), Lang: el.Lang()}
 }
 
 // Event is something that the peer sent: a stream header (Open), a whole element (Stanza), or the end of its stream
 // (Close).
 type Event struct {
 	Kind    xmlstream.Kind
-	Header  Header             // of Open
+	Header  *Header            // of Open
 	Element *xmlstream.Element // of Stanza
 }

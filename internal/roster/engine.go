@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/rosterdoc"
@@ -50,6 +51,9 @@ type Engine struct {
 	opts Options
 	ctx  context.Context
 	wg   sync.WaitGroup // fetches
+
+	// down says that the last fetch that told anything about the service told that it is down.
+	down atomic.Bool
 
 	mu      sync.Mutex // after it no other lock but a User's is taken
 	stopped bool
@@ -170,6 +174,13 @@ func (e *Engine) attachedUsers() []*User {
 		}
 	}
 	return users
+}
+
+// back has every fetch that waits to be tried again tried now: the service has just answered one.
+func (e *Engine) back() {
+	for _, u := range e.attachedUsers() {
+		u.hurry()
+	}
 }
 
 // Run asks the service again for the rosters of online users whose copy has passed its age, until ctx is done: so a

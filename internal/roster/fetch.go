@@ -242,6 +242,9 @@ func (u *User) arrived(n uint64, began time.Time, res rosterhttp.Result) {
 	l := u.listener
 	u.mu.Unlock()
 
+	if u.engine.down.Swap(false) {
+		u.engine.spawn(u.engine.back)
+	}
 	if l != nil && (old == nil || len(changes) > 0) {
 		l.RosterChanged(old, k, changes)
 	}
@@ -256,6 +259,9 @@ const minAge = time.Second
 // failed notes that fetch n failed; called by the owner. Whoever has waited long enough gets what is known.
 func (u *User) failed(n uint64, err error) {
 	temporary := isTemporary(err)
+	if temporary {
+		u.engine.down.Store(true)
+	}
 	known := u.Current()
 	u.mu.Lock()
 	f := &u.fetch
@@ -330,6 +336,21 @@ func (u *User) scheduleRetry(err error, known bool) {
 			u.fly()
 		}
 	})
+}
+
+// hurry tries a fetch that waits to be tried again now.
+func (u *User) hurry() {
+	u.mu.Lock()
+	f := &u.fetch
+	waiting := f.retry != nil
+	if waiting {
+		f.retry.Stop()
+		f.retry = nil
+	}
+	u.mu.Unlock()
+	if waiting {
+		u.fly()
+	}
 }
 
 // isTemporary tells whether a failed fetch may go well if it is tried again soon.

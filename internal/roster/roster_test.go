@@ -493,3 +493,25 @@ func TestOwner(t *testing.T) {
 		}
 	})
 }
+
+// When the service answers anybody, everybody's fetch that waits to be tried again is tried now.
+func TestServiceIsBack(t *testing.T) {
+	inWorld(t, func(w world) {
+		ann, ben := w.Attach("ann", &ear{}), w.Attach("ben", &ear{})
+		first := w.ask(ann)
+		(<-w.src.asked).fails(&rosterhttp.Error{Kind: rosterhttp.Status, Status: 503, RetryAfter: time.Minute, Err: errors.New("busy")})
+		w.none(first)
+		began := time.Now()
+		second := w.ask(ben)
+		(<-w.src.asked).gives("marie@h")
+		<-second
+		q := <-w.src.asked
+		if q.User != "ann" || time.Since(began) > 0 {
+			t.Errorf("%s is asked about after %v", q.User, time.Since(began))
+		}
+		q.gives("aaron@h")
+		if o := <-first; o.Known == nil {
+			t.Errorf("outcome: %+v", o)
+		}
+	})
+}

@@ -3,11 +3,15 @@ package server
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"rollcall/internal/admin"
 	"rollcall/internal/c2s/websocket"
+	"rollcall/internal/config"
 	"rollcall/internal/roster"
 )
 
@@ -15,9 +19,9 @@ import (
 func (s *Server) newHTTP() *http.Server {
 	mux := http.NewServeMux()
 	s.admin.Register(mux)
-	mux.Handle("/xmpp-websocket", websocket.Handler(s.c2s, websocket.Options{
+	mux.Handle("/xmpp-websocket", s.guardOpen(websocket.Handler(s.c2s, websocket.Options{
 		Origins: s.cfg.HTTP.Origins, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
-	}))
+	})))
 	for pattern, h := range s.opts.Mount {
 		mux.Handle(pattern, h)
 	}
@@ -29,6 +33,22 @@ func (s *Server) newHTTP() *http.Server {
 		MaxHeaderBytes:    10 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// guardOpen keeps pages of other sites from a server that takes any password. Such a server listens on loopback, but a
+// site whose name was made to point there (DNS rebinding) is in the reach of the user's browser, and counts as the same
+// origin; it cannot send another Host than its own name.
+func (s *Server) guardOpen(next http.Handler) http.Handler {
+	if !slices.ContainsFunc(s.cfg.Hosts, func(h config.Host) bool { return h.Auth.Method == config.AuthOpen }) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !config.Loopback(r.Host) && !config.Loopback(net.JoinHostPort(strings.Trim(r.Host, "[]"), "80")) {
+			http.Error(w, "This server takes any password, so it answers only to localhost.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // newAdmin makes the API for the service and for operators.

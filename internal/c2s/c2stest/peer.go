@@ -177,7 +177,7 @@ func (p *Peer) ExpectHeader() c2s.Header {
 	if id, err := base64.RawURLEncoding.DecodeString(h.ID); err != nil || len(id) != 16 {
 		p.T.Errorf("stream id %q does not hold 128 bits", h.ID)
 	}
-	return h
+	return *h
 }
 
 // Open sends a header for a domain, and gives the features that the answer has.

@@ -104,14 +104,21 @@ func (t *transport) Next() (c2s.Event, error) {
 	}
 	switch ev.Kind {
 	case xmlstream.Open:
-		if err := checkRoot(ev); err != nil {
-			return c2s.Event{}, err
-		}
-		return c2s.Event{Kind: ev.Kind, Header: c2s.HeaderOf(ev.Element)}, nil
+		return opened(ev)
 	case xmlstream.Close:
 		t.peerDone = true
 	}
 	return c2s.Event{Kind: ev.Kind, Element: ev.Element}, nil
+}
+
+// opened is apart from Next because an idle client's stack waits there.
+//
+//go:noinline
+func opened(ev xmlstream.Event) (c2s.Event, error) {
+	if err := checkRoot(ev); err != nil {
+		return c2s.Event{}, err
+	}
+	return c2s.Event{Kind: ev.Kind, Header: c2s.HeaderOf(ev.Element)}, nil
 }
 
 // checkRoot holds a stream header to RFC 6120 sections 4.8.1 and 4.8.2.
