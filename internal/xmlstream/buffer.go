@@ -41,11 +41,11 @@ func putBuffer(b *buffer) {
 
 var workPool = sync.Pool{New: func() any { return new(work) }}
 
-// keepNodes is the number of nodes of an element above which its work is not kept for others.
+// keepNodes is the number of nodes or attributes of an element above which its work is not kept for others.
 const keepNodes = 1024
 
 func putWork(w *work) {
-	if cap(w.nodes)+cap(w.attrs) > 2*keepNodes {
+	if max(cap(w.nodes), cap(w.attrs), cap(w.uris)) > keepNodes {
 		return
 	}
 	w.reset()

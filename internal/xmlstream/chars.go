@@ -63,7 +63,7 @@ func charLen(b []byte) (int, error) {
 	return n, nil
 }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+func isSpace(c byte) bool { return nameClass[c] == white }
 
 // skipSpace gives the index of the first byte from i on that is not white space, len(b) if there is none.
 func skipSpace(b []byte, i int) int {
@@ -76,6 +76,7 @@ func skipSpace(b []byte, i int) int {
 const (
 	nameStart = 1 << iota // may begin a name
 	namePart              // may stand in a name
+	white                 // white space, which may stand between names
 )
 
 var nameClass = func() (t [256]uint8) {
@@ -85,6 +86,8 @@ var nameClass = func() (t [256]uint8) {
 			t[c] = nameStart | namePart
 		case c >= '0' && c <= '9', c == '-', c == '.':
 			t[c] = namePart
+		case c == ' ', c == '\t', c == '\n', c == '\r':
+			t[c] = white
 		}
 	}
 	return
@@ -94,12 +97,12 @@ var nameClass = func() (t [256]uint8) {
 // colon, -1 when there is none. The byte behind the name must be there, otherwise the error is errMore.
 func scanName(b []byte, i int) (next, colon int, err error) {
 	if i < len(b) && nameClass[b[i]]&nameStart != 0 {
-		for j := i + 1; j < len(b); j++ {
-			if c := b[j]; nameClass[c]&namePart == 0 {
+		for n, c := range b[i:] {
+			if nameClass[c]&namePart == 0 {
 				if c == ':' || c >= utf8.RuneSelf {
 					break
 				}
-				return j, -1, nil
+				return i + n, -1, nil
 			}
 		}
 	}

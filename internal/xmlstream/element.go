@@ -1,10 +1,17 @@
 // Package xmlstream reads and writes the XML of XMPP streams (RFC 6120 sections 4 and 11): elements from a stream,
 // within limits, and the serializer that makes every byte rollcall forwards.
+//
+// The reader takes what RFC 6120 section 11.1 leaves of XML 1.0 and Namespaces in XML 1.0: no comments, processing
+// instructions, document type declarations, nor entities other than the predefined ones. What sections it has in mind
+// are those of XML 1.0 where no other document is named. It works on whole tags and runs of text in a buffer, decodes
+// them there, and makes elements only when the end tag of a stanza is reached; what is cut off by the end of the buffer
+// is not looked at again byte by byte when more arrives.
 package xmlstream
 
 import "iter"
 
-// Attr is an attribute. Space is empty for the usual, unqualified ones.
+// Attr is an attribute. Space is empty for the usual, unqualified ones. Its name is not xmlns: the namespace of an
+// element is in its Space.
 type Attr struct{ Space, Local, Value string }
 
 // Node is one piece of an element's content: a child, or else character data.
@@ -143,18 +150,46 @@ func (e *Element) AppendText(s string) *Element {
 
 // Clone copies the element and all that is in it.
 func (e *Element) Clone() *Element {
-	c := &Element{Space: e.Space, Local: e.Local}
-	c.Attrs = append(c.Attrs, e.Attrs...)
-	if len(e.Nodes) > 0 {
-		c.Nodes = make([]Node, len(e.Nodes))
-		for i, n := range e.Nodes {
-			if n.Elem != nil {
-				n.Elem = n.Elem.Clone()
-			}
-			c.Nodes[i] = n
+	var c cloner
+	c.count(e)
+	c.elements, c.attrs, c.nodes = make([]Element, 0, c.e), make([]Attr, 0, c.a), make([]Node, 0, c.n)
+	return c.clone(e)
+}
+
+// cloner has room for all elements, attributes and nodes of a copy.
+type cloner struct {
+	e, a, n  int
+	elements []Element
+	attrs    []Attr
+	nodes    []Node
+}
+
+func (c *cloner) count(e *Element) {
+	c.e++
+	c.a += len(e.Attrs)
+	c.n += len(e.Nodes)
+	for child := range e.Elements() {
+		c.count(child)
+	}
+}
+
+func (c *cloner) clone(e *Element) *Element {
+	c.elements = append(c.elements, Element{Space: e.Space, Local: e.Local})
+	to := &c.elements[len(c.elements)-1]
+	if n := len(c.attrs); len(e.Attrs) > 0 {
+		c.attrs = append(c.attrs, e.Attrs...)
+		to.Attrs = c.attrs[n:len(c.attrs):len(c.attrs)]
+	}
+	if n := len(c.nodes); len(e.Nodes) > 0 {
+		c.nodes = append(c.nodes, e.Nodes...)
+		to.Nodes = c.nodes[n:len(c.nodes):len(c.nodes)]
+	}
+	for i := range to.Nodes {
+		if child := to.Nodes[i].Elem; child != nil {
+			to.Nodes[i].Elem = c.clone(child)
 		}
 	}
-	return c
+	return to
 }
 
 // String gives the element as it stands alone, for logs and tests.

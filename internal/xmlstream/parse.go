@@ -46,9 +46,8 @@ func (p *parser) advance() {
 	p.pos = 0
 }
 
-// next gives the next event. errMore asks for more bytes in buf. final says that
-// there are none, so that a token that is cut off is looked at for errors. Behind the closing tag the
-// error is io.EOF.
+// next gives the next event. errMore asks for more bytes in buf. final says that there are none, so that a token that is
+// cut off is looked at for errors. Behind the closing tag the error is io.EOF.
 func (p *parser) next(final bool) (Event, error) {
 	for {
 		var err error
@@ -282,7 +281,7 @@ func (p *parser) closing(final bool) (Event, error) {
 	b, capped := p.window()
 	final = final || capped
 	err := errMore
-	if final || p.tagMayBeWhole(b) {
+	if p.scanned == 0 || final || p.tagMayBeWhole(b) {
 		var next int
 		if next, err = scanEndTag(b, 2, p.rootName); err == nil {
 			p.pos = next

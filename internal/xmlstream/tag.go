@@ -17,22 +17,18 @@ type binding struct {
 // markup reads the tag or the beginning of a CDATA section at pos. final: no more bytes will come, within the limit or
 // at all.
 func (p *parser) markup(b []byte, final bool) error {
-	if len(b) < p.pos+2 {
+	if len(b) < p.pos+2 || p.scanned > 0 && !final && !p.tagMayBeWhole(b) {
 		return errMore
 	}
+	var err error
 	switch b[p.pos+1] {
+	case '/':
+		err = p.endTag(b)
 	case '!':
 		return p.declarationOrCDATA(b)
 	case '?':
 		return restricted("a processing instruction")
-	}
-	if !final && !p.tagMayBeWhole(b) {
-		return errMore
-	}
-	var err error
-	if b[p.pos+1] == '/' {
-		err = p.endTag(b)
-	} else {
+	default:
 		err = p.startTag(b)
 	}
 	switch {
@@ -48,9 +44,6 @@ func (p *parser) markup(b []byte, final bool) error {
 // incomplete once, only the new bytes are looked at, for its end: a '>' outside quotes. A '<' is an error that the
 // next reading will report.
 func (p *parser) tagMayBeWhole(b []byte) bool {
-	if p.scanned == 0 {
-		return true
-	}
 	endTag := b[p.pos+1] == '/'
 	i := p.scanned
 	for ; i < len(b); i++ {
