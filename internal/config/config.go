@@ -98,7 +98,7 @@ type Roster struct {
 	Token       Secret // sent as a Bearer token; "" sends none
 	Timeout     time.Duration
 	MaxAge      time.Duration // how long a copy is used without asking, when the service does not say
-	LoginWait   time.Duration // how long a client's question for the roster waits for the service
+	LoginWait   time.Duration // how long a client waits for the service when an older copy can be served
 	MaxBytes    int64
 	MaxItems    int
 	Concurrency int  // requests at a time

@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 func (s *Server) build(ctx context.Context) (err error) {
 	if s.cfg.TLS.Cert != "" {
 		if s.certs, err = certs.New(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log); err != nil {
-			return err
+			return s.cfg.KeyError("tls.cert", err)
 		}
 	}
 	for _, h := range s.cfg.Hosts {
