@@ -9,43 +9,45 @@ import (
 // list arrives as pushes.
 func TestServiceDown(t *testing.T) {
 	t.Parallel()
-	faults := map[string]answer{
-		"404":  {http.StatusNotFound, "application/json", `{}`},
-		"503":  {http.StatusServiceUnavailable, "text/plain", "try later"},
-		"HTML": {http.StatusOK, "text/html", "<!DOCTYPE html><title>Sign in</title>"},
-	}
-	for name, fault := range faults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for _, k := range []kind{slixmppSTARTTLS, xmppjsWSS} {
-				t.Run(k.name, func(t *testing.T) {
-					r := start(t, "john", "marie")
-					r.service.fail(fault)
-					john := k.signIn(t, r, "john")
-					john.available("waiting")
-					john.send(command{Do: "roster"})
-					e := john.wait("an answer to its roster request", func(e event) bool {
-						return e.Event == "roster-error" || e.Event == "roster"
-					})
-					if e.Event != "roster-error" || e.Type != "wait" || e.Condition != "remote-server-timeout" {
-						t.Fatalf("got %+v, want a roster-error of type wait, remote-server-timeout", e)
-					}
-					john.settle() // the stream is open
+	for _, c := range []struct {
+		name  string
+		fault answer
+		kind  kind
+	}{
+		{"404", answer{http.StatusNotFound, "application/json", `{}`}, slixmppSTARTTLS},
+		{"503", answer{http.StatusServiceUnavailable, "text/plain", "try later"}, xmppjsWSS},
+		{"HTML", answer{http.StatusOK, "text/html", "<!DOCTYPE html><title>Sign in</title>"}, xmppjsTLS},
+		{"hangs up", answer{status: hangUp}, slixmppTLS},
+		{"says nothing", answer{status: silence}, xmppjsWS},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// A server that has never had a roster, every time.
+			r := start(t, "john", "marie")
+			r.service.fail(c.fault)
+			john := c.kind.signIn(t, r, "john")
+			john.available("waiting")
+			john.sees(john, "waiting")
+			john.send(command{Do: "roster"})
+			e := john.wait("an answer to its roster request", func(e event) bool {
+				return e.Event == "roster-error" || e.Event == "roster"
+			})
+			if e.Event != "roster-error" || e.Type != "wait" || e.Condition != "remote-server-timeout" {
+				t.Fatalf("got %+v, want a roster-error of type wait, remote-server-timeout", e)
+			}
+			john.settle() // the stream is open
 
-					r.service.recover()
-					r.service.set("marie", `{"john@localhost": {"name": "John"}}`)
-					marie := xmppjsTLS.signIn(t, r, "marie")
-					marie.roster()
-					marie.available("there")
-					r.change("john", `{"marie@localhost": {"name": "Marie"}, "anna@localhost": {"name": "Anna"}}`)
-					john.pushed(item{JID: "marie@localhost", Name: "Marie", Subscription: "both"})
-					john.pushed(item{JID: "anna@localhost", Name: "Anna", Subscription: "both"})
-					john.sees(marie, "there")
-					marie.sees(john, "waiting")
-					if got := john.roster(); len(got) != 2 {
-						t.Errorf("roster after the recovery: %v, want two contacts", got)
-					}
-				})
+			r.service.recover()
+			r.service.set("marie", `{"john@localhost": {"name": "John"}}`)
+			marie := xmppjsTLS.signIn(t, r, "marie")
+			marie.roster()
+			marie.available("there")
+			r.change("john", `{"marie@localhost": {"name": "Marie"}, "anna@localhost": {"name": "Anna"}}`)
+			john.pushed(item{JID: "marie@localhost", Name: "Marie", Subscription: "both"})
+			john.pushed(item{JID: "anna@localhost", Name: "Anna", Subscription: "both"})
+			john.sees(marie, "there")
+			marie.sees(john, "waiting")
+			if got := john.roster(); len(got) != 2 {
+				t.Errorf("roster after the recovery: %v, want two contacts", got)
 			}
 		})
 	}

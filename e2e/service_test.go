@@ -18,9 +18,15 @@ type service struct {
 	broken  *answer           // instead of every roster, when set
 }
 
+// What a broken service may do instead of answering, as the status of an answer.
+const (
+	hangUp  = -1
+	silence = -2
+)
+
 // An answer is what a broken service says.
 type answer struct {
-	status      int
+	status      int // of HTTP, hangUp or silence
 	contentType string
 	body        string
 }
@@ -68,7 +74,13 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = *s.broken
 	}
 	s.mu.Unlock()
-	if a.status == http.StatusOK && a.body == "" {
+	switch {
+	case a.status == silence:
+		<-r.Context().Done()
+		return
+	case a.status == hangUp:
+		panic(http.ErrAbortHandler)
+	case a.body == "":
 		a = answer{http.StatusNotFound, "text/plain", "no such user"}
 	}
 	w.Header().Set("Content-Type", a.contentType)

@@ -101,8 +101,9 @@ class Client(ClientXMPP):
                 self.disconnect()
 
     async def commands(self, reader):
-        while line := await reader.readline():
-            await self.do(json.loads(line))
+        async with asyncio.TaskGroup() as tasks:  # one command may wait for an answer while the next is given
+            while line := await reader.readline():
+                tasks.create_task(self.do(json.loads(line)))
 
 
 async def main():

@@ -34,6 +34,7 @@ function start(config) {
   let mechanism = "";
 
   xmpp.reconnect.stop();
+  xmpp.timeout = 60_000; // ms for each step of signing in; its own 2 s are short for a busy machine
   xmpp.on("send", (el) => {
     if (el.is("auth")) mechanism = el.attrs.mechanism;
   });
@@ -57,7 +58,10 @@ function start(config) {
     items(element).forEach((item) => emit("push", item));
     return true;
   });
-  xmpp.start().catch(end); // the reason was an "error" before
+  xmpp.start().catch((err) => {
+    if (err.name !== "SASLError") console.error(err); // that one was an "error" event before
+    end();
+  });
   return xmpp;
 }
 
@@ -84,6 +88,6 @@ const commands = {
 let xmpp;
 for await (const line of createInterface({ input: process.stdin })) {
   const message = JSON.parse(line);
-  if (xmpp) await commands[message.do](xmpp, message);
+  if (xmpp) commands[message.do](xmpp, message); // not awaited: the next command may come before the answer
   else xmpp = start(message);
 }
