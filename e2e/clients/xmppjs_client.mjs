@@ -30,11 +30,16 @@ const items = (query) =>
 
 function start(config) {
   const me = jid(config.jid);
-  const xmpp = client({ service: config.service, domain: me.domain, username: me.local, password: config.password });
+  const xmpp = client({
+    service: config.service,
+    domain: me.domain,
+    username: me.local,
+    password: config.password,
+    timeout: 60_000, // ms for each step of signing in; the library's own 2 s are short for a busy machine
+  });
   let mechanism = "";
 
   xmpp.reconnect.stop();
-  xmpp.timeout = 60_000; // ms for each step of signing in; its own 2 s are short for a busy machine
   xmpp.on("send", (el) => {
     if (el.is("auth")) mechanism = el.attrs.mechanism;
   });
