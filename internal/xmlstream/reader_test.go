@@ -214,6 +214,22 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+func TestSkipSpace(t *testing.T) {
+	r := NewReader(strings.NewReader("<r><a/> \r\n<b/> \n"), Limits{})
+	for _, buffered := range []int{len("<a/> \r\n<b/> \n"), len("<b/> \n"), 0} {
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		r.SkipSpace()
+		if got := r.Buffered(); got != buffered {
+			t.Errorf("%d bytes are buffered, not %d", got, buffered)
+		}
+	}
+	if r.buf != nil {
+		t.Error("a buffer is held though nothing is buffered")
+	}
+}
+
 func condition(err error) string {
 	var serr *SyntaxError
 	if errors.As(err, &serr) {

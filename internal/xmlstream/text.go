@@ -14,85 +14,84 @@ func (p *parser) chars(b []byte) error {
 	if !p.inText {
 		p.startText()
 	}
-	i := p.pos
-	run := i // bytes from here to i are still to be moved to p.textEnd
-	var err error
-loop:
-	for {
+	for i, run := p.pos, p.pos; ; {
 		if i = skipText(b, i); i >= len(b) {
-			break
+			p.take(b, run, i)
+			return errMore
 		}
-		switch class[b[i]] {
-		case plain:
+		c := class[b[i]]
+		if c == plain {
 			i++
-		case high:
-			if i = skipWide(b, i); i == len(b) || b[i] < utf8.RuneSelf {
-				continue
-			}
-			n, e := charLen(b[i:])
-			if e != nil {
-				err = e
-				break loop
-			}
-			i += n
-		case stop:
-			break loop
-		case bracket:
-			n, e := p.brackets(b[i:])
-			if e != nil {
-				err = e
-				break loop
-			}
-			if n == 0 {
-				i++
-				continue
-			}
-			p.keep(b, run, i)
-			p.inCDATA = false
-			p.pos = i + n
+			continue
+		}
+		if c == stop {
+			p.take(b, run, i)
 			return nil
-		case ampsand:
-			r, n, e := reference(b[i:])
-			if e != nil {
-				err = e
-				break loop
-			}
-			p.keep(b, run, i)
-			p.textEnd += utf8.EncodeRune(b[p.textEnd:], r)
+		}
+		n, r, err := p.special(b[i:], c)
+		if err == nil && r == itself {
 			i += n
-			run = i
-		case cr:
-			// Section 2.11: CR LF and CR alone are read as LF.
-			if i+1 == len(b) {
-				err = errMore
-				break loop
-			}
-			p.keep(b, run, i)
-			i++
-			run = i
-			if b[i] != '\n' {
-				b[p.textEnd] = '\n'
-				p.textEnd++
-			}
-		default:
-			err = malformed("a control character")
-			break loop
+			continue
+		}
+		p.take(b, run, i)
+		if err != nil {
+			return err
+		}
+		i += n
+		p.pos, run = i, i
+		if r != nothing {
+			p.textEnd += utf8.EncodeRune(b[p.textEnd:], r)
+		}
+		if c == bracket {
+			return nil
 		}
 	}
-	p.keep(b, run, i)
-	p.pos = i
-	if err == nil && i >= len(b) {
-		err = errMore
-	}
-	return err
 }
 
-// keep moves b[from:to] to the end of the text that was decoded so far.
-func (p *parser) keep(b []byte, from, to int) {
-	if p.textEnd != from {
-		copy(b[p.textEnd:], b[from:to])
+// take makes b[run:i] part of the text, moved to the end of what was decoded before.
+func (p *parser) take(b []byte, run, i int) {
+	if p.textEnd != run {
+		copy(b[p.textEnd:], b[run:i])
 	}
-	p.textEnd += to - from
+	p.textEnd += i - run
+	p.pos = i
+}
+
+const (
+	itself  = -1 // bytes stand for themselves
+	nothing = -2 // bytes stand for nothing
+)
+
+// special looks at the byte that b begins with, of class c, and those that belong to it. It gives their number and what
+// they stand for.
+func (p *parser) special(b []byte, c uint8) (n int, r rune, err error) {
+	switch c {
+	case high:
+		if n = skipWide(b, 0); n == 0 {
+			n, err = charLen(b)
+		}
+		return n, itself, err
+	case bracket:
+		n, err = p.brackets(b)
+		if n == 0 {
+			return 1, itself, err
+		}
+		p.inCDATA = false
+		return n, nothing, nil
+	case ampsand:
+		r, n, err = reference(b)
+		return n, r, err
+	case cr:
+		// Section 2.11: CR LF and CR alone are read as LF.
+		switch {
+		case len(b) == 1:
+			return 0, 0, errMore
+		case b[1] == '\n':
+			return 1, nothing, nil
+		}
+		return 1, '\n', nil
+	}
+	return 0, 0, malformed("a control character")
 }
 
 // brackets looks at the ']' that b begins with. It gives the length of "]]>" when that ends a CDATA section, else 0.
