@@ -118,6 +118,22 @@ func TestBadXMLFirst(t *testing.T) {
 	})
 }
 
+// So it does between two streams of a connection, in the name of the host that the client has chosen.
+func TestBadXMLAfterRestart(t *testing.T) {
+	onEach(t, c2s.Options{}, func(t *testing.T, _ *c2stest.Hosts, dial func() *c2stest.Peer) {
+		p := dial()
+		p.Open(c2stest.Other)
+		p.Send("<auth xmlns='" + ns.SASL + "' mechanism='PLAIN'>" + c2stest.Plain + "</auth>")
+		p.Expect("<success xmlns='" + ns.SASL + "'/>")
+		p.Restart()
+		p.Send("<!-- -->")
+		if h := p.ExpectHeader(); h.From != c2stest.Other {
+			t.Errorf("answered from %q", h.From)
+		}
+		p.ExpectError("restricted-xml")
+	})
+}
+
 // Attack cases 3 and 5: what an element may be before and after authentication.
 func TestElementLimits(t *testing.T) {
 	const head, tail = "<message xmlns='jabber:client'><body>", "</body></message>"

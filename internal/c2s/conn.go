@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,9 +25,8 @@ type conn struct {
 	gate chan struct{} // closed once the session may write: the answer to its bind request is out
 	over chan struct{} // closed once End or Abort is through
 
-	mu     sync.Mutex
-	opened bool        // our header is out, on the stream as it is now
-	ended  atomic.Bool // set under mu
+	from  atomic.Pointer[string] // our name in headers, once the client has named one of our hosts
+	ended atomic.Bool            // End or Abort was called
 }
 
 // Bounds on the wait for a session to let go of its connection: a write that stalls, and the good-bye.
@@ -65,9 +63,7 @@ func (c *conn) End(serr *stanza.StreamError) {
 
 // Abort implements session.Conn.
 func (c *conn) Abort() {
-	c.mu.Lock()
 	first := !c.ended.Swap(true)
-	c.mu.Unlock()
 	c.t.Abort()
 	if first {
 		close(c.over)
@@ -79,18 +75,14 @@ func (c *conn) Info() session.ConnInfo { return c.t.Info() }
 
 // end closes our side of the stream, once.
 func (c *conn) end(serr *stanza.StreamError) {
-	c.mu.Lock()
 	if c.ended.Swap(true) {
-		c.mu.Unlock()
 		return
 	}
-	var h *Header
-	if !c.opened { // RFC 6120 section 4.9.1.2: a stream error needs a stream
-		h = new(Header)
-		*h = c.srv.header(c.srv.opts.Domain, "")
+	from := c.srv.opts.Domain
+	if p := c.from.Load(); p != nil {
+		from = *p
 	}
-	c.mu.Unlock()
-	c.t.End(h, serr)
+	c.t.End(c.srv.header(from, ""), serr)
 	close(c.over)
 }
 

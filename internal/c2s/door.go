@@ -93,11 +93,16 @@ func origin(a netip.Addr) netip.Prefix {
 
 func (d *door) enter(from netip.Prefix) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.waiting >= d.total || d.from[from] >= d.perAddress {
-		d.refuse(from)
+		refused, waiting := d.refuse(), d.waiting
+		d.mu.Unlock()
+		if refused > 0 {
+			d.log.Warn("connections refused: too many that have not signed in", "count", refused, "last_from", from,
+				"waiting", waiting)
+		}
 		return ErrCrowded
 	}
+	defer d.mu.Unlock()
 	d.waiting++
 	if from.IsValid() {
 		if d.from == nil {
@@ -119,12 +124,11 @@ func (d *door) exit(from netip.Prefix) {
 	}
 }
 
-// refuse logs refusals, but a flood of them as one line every ten seconds.
-func (d *door) refuse(from netip.Prefix) {
+// refuse counts a refusal and gives the number to log now, 0 for none: a flood of them is one line every ten seconds.
+func (d *door) refuse() (count int) {
 	d.refused++
 	if now := time.Now(); now.Sub(d.said) >= 10*time.Second {
-		d.log.Warn("connections refused: too many that have not signed in", "count", d.refused, "last_from", from,
-			"waiting", d.waiting)
-		d.refused, d.said = 0, now
+		count, d.refused, d.said = d.refused, 0, now
 	}
+	return count
 }

@@ -98,11 +98,11 @@ func (r *replay) StartTLS(context.Context, *xmlstream.Element) error {
 	return nil
 }
 
-func (r *replay) End(h *c2s.Header, serr *stanza.StreamError) {
+func (r *replay) End(h c2s.Header, serr *stanza.StreamError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if (h == nil) != r.opened {
-		r.fault("the end has one header too many or too few")
+	if h.From != c2stest.Domain && h.From != c2stest.Other {
+		r.fault("the end is from " + h.From)
 	}
 	r.ends++
 }

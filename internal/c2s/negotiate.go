@@ -110,14 +110,6 @@ func (n *negotiation) handshake(do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// restart begins the stream anew (RFC 6120 sections 5.4.3.3 and 6.4.6).
-func (n *negotiation) restart() {
-	n.fresh = true
-	n.mu.Lock()
-	n.opened = false
-	n.mu.Unlock()
-}
-
 // open answers a stream header (section 4.7), with the features of what comes next.
 func (n *negotiation) open(h Header) error {
 	serr := n.checkHeader(h)
@@ -135,13 +127,6 @@ func (n *negotiation) open(h Header) error {
 		n.lang = language(h.Lang)
 	}
 	n.fresh = false
-	n.mu.Lock()
-	if n.ended.Load() {
-		n.mu.Unlock()
-		return errLost
-	}
-	n.opened = true
-	n.mu.Unlock()
 	if err := n.t.Open(answer, features); err != nil {
 		return err
 	}
@@ -170,6 +155,7 @@ func (n *negotiation) checkHeader(h Header) *stanza.StreamError {
 		return &stanza.StreamError{Condition: stanza.HostUnknown}
 	}
 	n.host, n.domain = host, to
+	n.from.Store(&n.domain)
 	return nil
 }
 
@@ -294,7 +280,7 @@ func (n *negotiation) startTLS() error {
 		return err
 	}
 	n.ch = n.t.Channel()
-	n.restart()
+	n.fresh = true // section 5.4.3.3
 	return nil
 }
 

@@ -71,7 +71,7 @@ func (n *negotiation) step(in []byte) error {
 	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)
 	n.t.Restart()
-	n.restart()
+	n.fresh = true // section 6.4.6
 	return nil
 }
 

@@ -41,9 +41,10 @@ type Transport interface {
 	// ErrInjection and nothing was sent.
 	StartTLS(ctx context.Context, proceed *xmlstream.Element) error
 
-	// End closes our side of the stream: our header if h is not nil (it was not sent yet), the stream error if serr
-	// is not nil, the closing tag. It takes 2 seconds at most. Only the first call of End or Abort counts.
-	End(h *Header, serr *stanza.StreamError)
+	// End closes our side of the stream: h if the stream has no header of ours yet (RFC 6120 section 4.9.1.2), the
+	// stream error if serr is not nil, the closing tag. It takes 2 seconds at most. Only the first call of End or
+	// Abort counts.
+	End(h Header, serr *stanza.StreamError)
 	// Abort cuts the connection without a word.
 	Abort()
 	// Close releases everything. After End it first lets the peer close its side, for 2 seconds at most.

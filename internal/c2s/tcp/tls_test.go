@@ -408,3 +408,25 @@ func TestHandshakeTimeout(t *testing.T) {
 		})
 	}
 }
+
+// Attack case 4: connections that are dropped at any point leave nothing behind (TestMain sees what is left).
+func TestDroppedConnections(t *testing.T) {
+	s := newServer(t, c2s.Options{}, false)
+	hello := "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // the beginning of a TLS handshake
+	for range 25 {
+		for _, say := range []func(*c2stest.Peer){
+			func(*c2stest.Peer) {},
+			func(p *c2stest.Peer) { p.Send("<stream:str") },
+			func(p *c2stest.Peer) { p.Send(p.Header("to='localhost' version='1.0'")) },
+			func(p *c2stest.Peer) { p.Open(c2stest.Domain); p.Send("<auth") },
+			func(p *c2stest.Peer) { p.Open(c2stest.Domain); p.Send(starttls) },
+			func(p *c2stest.Peer) { p.Open(c2stest.Domain); p.Send(starttls); p.Receive(); p.Send(hello) },
+			func(p *c2stest.Peer) { p.Open(c2stest.Domain); secure(p, s.clientTLS()) },
+		} {
+			p := s.dial()
+			say(p)
+			p.Conn.Close()
+		}
+	}
+	s.dial().SignIn() // and nobody is kept out
+}

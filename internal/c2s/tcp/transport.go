@@ -40,8 +40,9 @@ type transport struct {
 	peerDone bool        // nothing more will come; the owner's
 	ending   atomic.Bool // End was called
 
-	mu   sync.Mutex // held while a part is written
-	done error      // why nothing more is written
+	mu     sync.Mutex // held while a part is written
+	done   error      // why nothing more is written
+	opened bool       // this stream has a header of ours
 }
 
 func newTransport(c net.Conn, o *Options) *transport {
@@ -63,6 +64,7 @@ func (t *transport) startTLS(ctx context.Context) error {
 	conn := tls.Server(t.raw, t.opts.TLS)
 	t.mu.Lock()
 	t.tls = conn // before the handshake: nothing more may be written in clear
+	t.opened = false
 	t.mu.Unlock()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
@@ -93,7 +95,12 @@ func (t *transport) StartTLS(ctx context.Context, proceed *xmlstream.Element) er
 func (t *transport) SetLimits(l xmlstream.Limits) { t.in.SetLimits(l) }
 
 // Restart implements c2s.Transport.
-func (t *transport) Restart() { t.in.Restart() }
+func (t *transport) Restart() {
+	t.in.Restart()
+	t.mu.Lock()
+	t.opened = false
+	t.mu.Unlock()
+}
 
 // Next implements c2s.Transport.
 func (t *transport) Next() (c2s.Event, error) {

@@ -18,7 +18,10 @@ func (t *transport) Open(h c2s.Header, features *xmlstream.Element) error {
 	if features != nil {
 		*buf = c2s.AppendElement(*buf, features, false)
 	}
-	return t.write(*buf)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.opened = true
+	return t.writeLocked(*buf)
 }
 
 // Write implements c2s.Transport.
@@ -49,6 +52,10 @@ func (t *transport) Send(ws []stanza.Wire) error {
 func (t *transport) write(b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.writeLocked(b)
+}
+
+func (t *transport) writeLocked(b []byte) error {
 	if t.done != nil {
 		return t.done
 	}
@@ -75,7 +82,7 @@ func (t *transport) conn() net.Conn {
 }
 
 // End implements c2s.Transport.
-func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
+func (t *transport) End(h c2s.Header, serr *stanza.StreamError) {
 	if t.ending.Swap(true) {
 		return
 	}
@@ -91,11 +98,11 @@ func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
 
 // goodBye writes the end of the stream and closes our side of the connection. What fails here fails because the
 // connection is gone, which is where this leads anyway.
-func (t *transport) goodBye(h *c2s.Header, serr *stanza.StreamError) {
+func (t *transport) goodBye(h c2s.Header, serr *stanza.StreamError) {
 	buf := c2s.GetBuffer()
 	defer c2s.PutBuffer(buf)
-	if h != nil {
-		*buf = appendHeader(*buf, *h)
+	if !t.opened {
+		*buf = appendHeader(*buf, h)
 	}
 	if serr != nil {
 		*buf = c2s.AppendElement(*buf, serr.Element(), false)

@@ -50,8 +50,9 @@ type transport struct {
 	ending   atomic.Bool          // End was called
 	heard    atomic.Bool          // something was read since the last look
 
-	mu   sync.Mutex // held while a message is written
-	done error      // why nothing more is written
+	mu     sync.Mutex // held while a message is written
+	done   error      // why nothing more is written
+	opened bool       // this stream has a header of ours
 
 	closed chan struct{}
 	pinger sync.WaitGroup
@@ -120,7 +121,11 @@ func (t *transport) StartTLS(context.Context, *xmlstream.Element) error { return
 func (t *transport) SetLimits(l xmlstream.Limits) { t.limits = l }
 
 // Restart implements c2s.Transport: a new <open/> says it all.
-func (t *transport) Restart() {}
+func (t *transport) Restart() {
+	t.mu.Lock()
+	t.opened = false
+	t.mu.Unlock()
+}
 
 // Channel implements c2s.Transport.
 func (t *transport) Channel() auth.Channel { return t.channel }

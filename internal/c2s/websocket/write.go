@@ -13,10 +13,13 @@ import (
 
 // Open implements c2s.Transport.
 func (t *transport) Open(h c2s.Header, features *xmlstream.Element) error {
-	if err := t.Write(openElement(h)); err != nil || features == nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.opened = true
+	if err := t.writeElement(openElement(h)); err != nil || features == nil {
 		return err
 	}
-	return t.Write(features)
+	return t.writeElement(features)
 }
 
 func openElement(h c2s.Header) *xmlstream.Element {
@@ -75,7 +78,7 @@ func (t *transport) write(b []byte) error {
 }
 
 // End implements c2s.Transport (RFC 7395 section 3.6).
-func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
+func (t *transport) End(h c2s.Header, serr *stanza.StreamError) {
 	if t.ending.Swap(true) {
 		return
 	}
@@ -84,8 +87,8 @@ func (t *transport) End(h *c2s.Header, serr *stanza.StreamError) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// What fails here fails because the connection is gone, which is where this leads anyway: write remembers.
-	if h != nil {
-		t.writeElement(openElement(*h))
+	if !t.opened {
+		t.writeElement(openElement(h))
 	}
 	if serr != nil {
 		t.writeElement(serr.Element())
