@@ -2,7 +2,6 @@ package xmlstream
 
 import (
 	"encoding/xml"
-	"io"
 	"strings"
 	"testing"
 )
@@ -138,6 +137,9 @@ func BenchmarkAppendXML(b *testing.B) {
 // TestAllocations asserts what makes the reader fast: one allocation each for the bytes, the elements, the attributes
 // and the nodes of a stanza, whatever their number.
 func TestAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("not with the race detector")
+	}
 	for _, bm := range benchmarks {
 		r := NewReader(&loop{header: header, stanza: bm.stanza}, Limits{})
 		next := func() {
@@ -172,5 +174,3 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("ParseElement: %g allocations", got)
 	}
 }
-
-var _ io.Reader = (*loop)(nil)

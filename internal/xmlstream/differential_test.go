@@ -320,3 +320,31 @@ func expressible(s string) string {
 	}
 	return b.String()
 }
+
+// FuzzLimits reads with narrow limits: that changes nothing but that it ends with policy-violation somewhere, in the
+// same place whatever pieces the bytes come in.
+func FuzzLimits(f *testing.F) {
+	for i, tt := range accepted {
+		f.Add("<root>"+tt.in+"</root>", false, uint8(10+i), uint8(2), uint8(2), uint8(3))
+	}
+	for i := range fragments {
+		f.Add(string([]byte{0, byte(i), 16, 6, byte(i), 5}), true, uint8(30), uint8(3), uint8(3), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, data string, compose bool, bytes, depth, attrs, children uint8) {
+		doc := document(data, compose)
+		free := readAll(t, doc, Limits{}, whole)
+		tight := read(t, doc, Limits{Bytes: int(bytes), Depth: int(depth), Attrs: int(attrs), Children: int(children)})
+		if tight.Condition != PolicyViolation {
+			if d := diff(free, tight); d != "" {
+				t.Errorf("%q: %s", doc, d)
+			}
+			return
+		}
+		if len(tight.Events) > len(free.Events) {
+			t.Fatalf("%q: more with limits than without", doc)
+		}
+		if d := diff(free.Events[:len(tight.Events)], tight.Events); len(tight.Events) > 0 && d != "" {
+			t.Errorf("%q: %s", doc, d)
+		}
+	})
+}
