@@ -5,7 +5,8 @@ import "errors"
 // Stream error conditions that the reader reports (RFC 6120 section 4.9.3).
 const (
 	// NotWellFormed: against the rules of XML 1.0, Namespaces in XML 1.0 or UTF-8. An undeclared prefix is one too:
-	// "An XMPP entity MUST NOT accept data that is not namespace-well-formed" (section 11.3).
+	// "An XMPP entity MUST NOT accept data that is not namespace-well-formed" (section 11.3). For bytes that are not UTF-8
+	// section 4.9.3.22 would have unsupported-encoding do as well; here that is kept for what declares another encoding.
 	NotWellFormed = "not-well-formed"
 	// RestrictedXML: a comment, processing instruction, DTD, or a reference to an entity that is not predefined
 	// (section 11.1).
