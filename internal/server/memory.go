@@ -2,38 +2,64 @@ package server
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
-// A storm of sign-ins leaves the heap and the goroutines' stacks larger than what idle clients need, and the runtime
-// collects only when as much again has been allocated: with nobody doing anything, never. So when it has become quiet,
-// what is left over is collected once and given back to the system.
+// The garbage collector's pace is made for programs whose heap is large or whose memory nobody counts. A chat server's
+// heap is small, so collecting whenever it has doubled means to collect all the time while there is something to do;
+// and when nothing is to do any more, the runtime keeps what a storm of sign-ins needed, for it collects only when as
+// much again has been allocated. So here the heap may grow by slack before it is collected, however small it is, and
+// when it has become quiet it is collected once and what is left over is given back to the system. GOGC, when it is
+// set, is left alone, and GOMEMLIMIT bounds both.
 const (
-	quietPeriod = time.Second
+	slack       = 64 << 20
+	period      = time.Second
 	quietBytes  = 256 << 10 // allocated in a period that counts as quiet
-	leftBytes   = 4 << 20   // allocated since the last time, for it to be worth while
+	returnBytes = 4 << 20   // allocated since memory was last given back, for it to be worth while
 )
 
-// returnMemory gives memory back in quiet times, until ctx is done.
-func returnMemory(ctx context.Context) {
-	tick := time.NewTicker(quietPeriod)
+// keepMemory paces the collector until ctx is done.
+func keepMemory(ctx context.Context) {
+	pace := os.Getenv("GOGC") == ""
+	if pace {
+		before := debug.SetGCPercent(100)
+		defer debug.SetGCPercent(before)
+	}
+	tick := time.NewTicker(period)
 	defer tick.Stop()
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	var before, returned uint64
+	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	var last, returned uint64
+	percent := 100
 	for {
+		metrics.Read(m)
+		allocated, live := m[0].Value.Uint64(), m[1].Value.Uint64()
+		if p := gcPercent(live); pace && p != percent {
+			percent = p
+			debug.SetGCPercent(p)
+		}
+		if allocated-last < quietBytes && allocated-returned > returnBytes {
+			debug.FreeOSMemory()
+			returned = allocated
+		}
+		last = allocated
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		metrics.Read(sample)
-		now := sample[0].Value.Uint64()
-		if now-before < quietBytes && now-returned > leftBytes {
-			debug.FreeOSMemory()
-			returned = now
-		}
-		before = now
 	}
+}
+
+// gcPercent gives the growth, in percent of what is live, after which the heap is collected: slack or double, whichever
+// is more. It is rounded, because setting it anew costs something.
+func gcPercent(live uint64) int {
+	const most = 1000
+	p := most
+	if live > 0 {
+		p = int(min(most, slack*100/live))
+	}
+	return max(100, p/50*50)
 }

@@ -146,7 +146,7 @@ func (s *Server) Run(ctx context.Context) error {
 			h.host.Start()
 		}
 		s.serve()
-		s.serving.Go(func() { returnMemory(s.alive) })
+		s.serving.Go(func() { keepMemory(s.alive) })
 		close(s.ready)
 		s.log.Info("ready", "version", s.opts.Version)
 		select {

@@ -204,6 +204,12 @@ func (d *dialogue) playClient(s step) error {
 	if s.words == "connects" {
 		return d.connect(ctx, s.actor)
 	}
+	if s.words == "cannot connect" {
+		if err := d.connect(ctx, s.actor); err == nil {
+			return fmt.Errorf("it can")
+		}
+		return nil
+	}
 	c := d.clients[s.actor]
 	if c == nil {
 		return fmt.Errorf("%s is not connected", s.actor)
@@ -238,7 +244,7 @@ func (d *dialogue) playClient(s step) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("what does %s do? connects, sends, receives, receives in any order, receives nothing, "+
+	return fmt.Errorf("what does %s do? connects, cannot connect, sends, receives, receives in any order, receives nothing, "+
 		"closes, is cut off, is replaced, is disconnected", s.actor)
 }
 
