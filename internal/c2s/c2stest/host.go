@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/xdg-go/scram"
+
 	"rollcall/internal/auth"
 	"rollcall/internal/c2s"
 	"rollcall/internal/jid"
@@ -57,7 +59,22 @@ func (s source) Credentials(_ context.Context, username string) (auth.Credential
 	return auth.Credentials(s), nil
 }
 
-var credentials = sync.OnceValues(func() (auth.Credentials, error) { return auth.MakeCredentials(Password) })
+// credentials are as weak as auth takes them: the tests sign in hundreds of times.
+var credentials = sync.OnceValues(func() (c auth.Credentials, err error) {
+	for hash, keys := range map[*scram.HashGeneratorFcn]*auth.Keys{&scram.SHA1: &c.SHA1, &scram.SHA256: &c.SHA256} {
+		client, err := hash.NewClient(User, Password, "")
+		if err != nil {
+			return c, err
+		}
+		factors := scram.KeyFactors{Salt: "saltsaltsaltsalt", Iters: 4096}
+		stored, err := client.GetStoredCredentialsWithError(factors)
+		if err != nil {
+			return c, err
+		}
+		*keys = auth.Keys{Salt: []byte(factors.Salt), Iterations: factors.Iters, StoredKey: stored.StoredKey, ServerKey: stored.ServerKey}
+	}
+	return c, nil
+})
 
 // NewHosts makes the hosts. Their sessions are ended and waited for when the test ends.
 func NewHosts(t testing.TB) *Hosts {
