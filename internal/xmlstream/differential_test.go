@@ -205,7 +205,7 @@ func encodingXML(doc string) parsed {
 			res.restricted = append(res.restricted, "comment or declaration")
 		}
 	}
-	res.root, res.children, res.rootText = tree.root, tree.children, tree.rootText
+	res.root, res.children = tree.root, tree.children
 	return res
 }
 

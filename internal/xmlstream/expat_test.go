@@ -50,7 +50,6 @@ type parsed struct {
 	restricted []string // what it has that RFC 6120 restricts
 	encoding   string
 	version    string
-	rootText   bool // there is character data other than white space on the first level
 }
 
 // expat parses a document with libexpat. It skips the test when there is no Python.
@@ -115,7 +114,7 @@ func decodeExpat(b []byte) parsed {
 			res.err = strs[0]
 		}
 	}
-	res.root, res.children, res.rootText = tree.root, tree.children, tree.rootText
+	res.root, res.children = tree.root, tree.children
 	return res
 }
 
@@ -126,17 +125,20 @@ func expatName(s string) (space, local string) {
 	return "", s
 }
 
-// treeBuilder makes the elements of a document from another parser's events.
+// treeBuilder makes the elements of a document from another parser's events. What comes behind the root, which
+// encoding/xml reads too, it ignores.
 type treeBuilder struct {
 	root     *Element
 	children []*Element
-	rootText bool
 	open     []*Element
 }
 
 func (b *treeBuilder) start(e *Element) {
 	switch len(b.open) {
 	case 0:
+		if b.root != nil {
+			return
+		}
 		b.root = e
 	case 1:
 	default:
@@ -147,23 +149,23 @@ func (b *treeBuilder) start(e *Element) {
 
 func (b *treeBuilder) end() {
 	last := len(b.open) - 1
-	if last == 1 {
+	switch last {
+	case -1:
+		return
+	case 1:
 		b.children = append(b.children, b.open[1])
 	}
 	b.open = b.open[:last]
 }
 
 func (b *treeBuilder) text(s string) {
-	switch len(b.open) {
-	case 0:
-	case 1:
-		b.rootText = b.rootText || strings.Trim(s, " \t\r\n") != ""
-	default:
-		e := b.open[len(b.open)-1]
-		if n := len(e.Nodes); n > 0 && e.Nodes[n-1].Elem == nil {
-			e.Nodes[n-1].Text += s
-		} else {
-			e.AppendText(s)
-		}
+	if len(b.open) < 2 {
+		return
+	}
+	e := b.open[len(b.open)-1]
+	if n := len(e.Nodes); n > 0 && e.Nodes[n-1].Elem == nil {
+		e.Nodes[n-1].Text += s
+	} else {
+		e.AppendText(s)
 	}
 }
