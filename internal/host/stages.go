@@ -26,7 +26,7 @@ const (
 	stages
 )
 
-// Passage is a stanza on its way. Handlers read it; they never change the element.
+// Passage is a stanza on its way. Handlers read it; they never change the element. Of a Broadcast the element is nil.
 type Passage struct {
 	*stanza.Stanza
 	Host    *Host            // whose stage this is
@@ -44,6 +44,13 @@ func (p *Passage) Wire() stanza.Wire {
 		p.wire, p.isWire = stanza.NewWire(p.Element), true
 	}
 	return p.wire
+}
+
+// Keep gives a passage that can be kept for long: the serialized stanza and its head, without the parsed element.
+func (p *Passage) Keep() *Passage {
+	st := *p.Stanza
+	st.Element = nil
+	return &Passage{Stanza: &st, Host: p.Host, Session: p.Session, wire: p.Wire().Clone(), isWire: true}
 }
 
 // walk leads a stanza through the features at one stage.

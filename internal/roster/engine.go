@@ -41,8 +41,8 @@ type Known struct {
 
 // Listener is told of the changes of an online user's roster. Its methods are called by the user's owner.
 type Listener interface {
-	// RosterChanged tells that the roster now is new. old is nil when it was unknown before; then changes has
-	// every item as added.
+	// RosterChanged tells that the roster now is new. old is nil when it was unknown before; then every item is new,
+	// and changes is nil.
 	RosterChanged(old, new *Known, changes []rosterdoc.Change)
 }
 

@@ -38,6 +38,7 @@ type waiter struct {
 type Outcome struct {
 	Known   *Known             // the newest that is known; nil when nothing is
 	Changes []rosterdoc.Change // what the fetch changed
+	First   bool               // nothing was known before the fetch: every item is new
 	Err     error              // why there is nothing newer
 }
 
@@ -218,18 +219,15 @@ func (u *User) arrived(n uint64, began time.Time, res rosterhttp.Result) {
 		k.MaxAge = max(res.MaxAge, minAge)
 	}
 	var changes []rosterdoc.Change
-	if res.NotModified {
+	switch {
+	case res.NotModified:
 		k.Roster, k.Dropped = old.Roster, old.Dropped
 		if k.ETag == "" {
 			k.ETag = old.ETag
 		}
-	} else {
-		var before *rosterdoc.Roster
-		if old != nil {
-			before = old.Roster
-		}
-		changes = rosterdoc.Diff(before, k.Roster)
-		if old != nil && len(changes) == 0 {
+	case old != nil:
+		changes = rosterdoc.Diff(old.Roster, k.Roster)
+		if len(changes) == 0 {
 			k.Roster = old.Roster // one of two equal ones is enough
 		}
 	}
@@ -249,7 +247,7 @@ func (u *User) arrived(n uint64, began time.Time, res rosterhttp.Result) {
 		l.RosterChanged(old, k, changes)
 	}
 	for _, w := range ready {
-		w.done(Outcome{Known: k, Changes: changes})
+		w.done(Outcome{Known: k, Changes: changes, First: old == nil})
 	}
 }
 

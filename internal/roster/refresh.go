@@ -112,6 +112,9 @@ func (o Outcome) result() Result {
 		return Result{Kind: Failed, Err: o.Err}
 	}
 	r := Result{Kind: Unchanged}
+	if o.First {
+		r.Kind, r.Added = Changed, o.Known.Roster.Len()
+	}
 	for _, c := range o.Changes {
 		r.Kind = Changed
 		switch c.Kind {

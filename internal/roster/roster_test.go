@@ -87,6 +87,9 @@ func (e *ear) RosterChanged(old, known *Known, changes []rosterdoc.Change) {
 	var b strings.Builder
 	if old == nil {
 		b.WriteString("first ")
+		for item := range known.Roster.All() {
+			fmt.Fprintf(&b, "+%s", item.JID.Local())
+		}
 	}
 	for _, c := range changes {
 		switch c.Kind {

@@ -1,6 +1,9 @@
 package stanza
 
 import (
+	"bytes"
+	"strings"
+
 	"rollcall/internal/ns"
 	"rollcall/internal/xmlstream"
 )
@@ -21,7 +24,33 @@ func NewWire(el *xmlstream.Element) Wire {
 
 // To gives the same stanza addressed to somebody. The stanza must have been serialized without a 'to'.
 func (w Wire) To(address string) Wire {
-	w.to = string(xmlstream.AppendEscaped(nil, address))
+	if strings.ContainsAny(address, "<>&'\"") { // a resource may have them; in most addresses there is nothing to do
+		address = string(xmlstream.AppendEscaped(nil, address))
+	}
+	w.to = address
+	return w
+}
+
+// NewResult makes the answer to an iq around what payload appends, one well-formed element. It is for payloads that are
+// long and of one shape, like rosters: they are written straight into bytes.
+func NewResult(iq *Stanza, payload func(dst []byte) []byte) Wire {
+	return around(iq.Reply(TypeResult), payload)
+}
+
+// NewRequest makes an iq of type set without an address around what payload appends, likewise.
+func NewRequest(id string, payload func(dst []byte) []byte) Wire {
+	return around(xmlstream.New(ns.Client, "iq", "type", TypeSet, "id", id), payload)
+}
+
+func around(iq *xmlstream.Element, payload func(dst []byte) []byte) Wire {
+	b := iq.AppendXML(make([]byte, 0, 512), ns.Client)
+	b = append(b[:len(b)-len("/>")], '>')
+	return Wire{xml: append(payload(b), "</iq>"...), name: len("<iq")}
+}
+
+// Clone gives the same stanza in bytes of its own, no more than it needs: for one that is kept.
+func (w Wire) Clone() Wire {
+	w.xml = bytes.Clone(w.xml)
 	return w
 }
 

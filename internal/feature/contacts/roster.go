@@ -33,7 +33,9 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 			case o.Known == nil:
 				answer.Send(nil, unknownRoster(o.Err))
 			default:
-				answer.Send(rosterElement(o.Known.Roster), nil)
+				answer.SendWire(stanza.NewResult(iq.Stanza, func(dst []byte) []byte {
+					return appendRoster(dst, o.Known.Roster)
+				}))
 			}
 			r.interested = true
 		})
@@ -44,14 +46,18 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 // errEnded answers a session that ended while its request was on the way; nobody will read it.
 var errEnded = stanza.NewError(stanza.RecipientUnavailable, "the session has ended")
 
-// rosterElement is the whole roster (RFC 6121 section 2.1.4).
-func rosterElement(r *rosterdoc.Roster) *xmlstream.Element {
-	query := xmlstream.New(ns.Roster, "query")
-	query.Nodes = make([]xmlstream.Node, 0, r.Len())
+const (
+	queryOpen  = "<query xmlns='" + ns.Roster + "'>"
+	queryClose = "</query>"
+)
+
+// appendRoster appends the whole roster (RFC 6121 section 2.1.4).
+func appendRoster(dst []byte, r *rosterdoc.Roster) []byte {
+	dst = append(dst, queryOpen...)
 	for item := range r.All() {
-		query.Append(itemElement(item))
+		dst = appendItem(dst, item)
 	}
-	return query
+	return append(dst, queryClose...)
 }
 
 // unknownRoster is the error for a roster that the service has not given.
@@ -70,57 +76,83 @@ func (c *Contacts) setRoster(context.Context, *host.IQ) (*xmlstream.Element, err
 	return nil, stanza.NewError(c.opts.ClientEdits, "contacts are managed by the application, not by chat clients")
 }
 
-// itemElement is an item as RFC 6121 section 2.1.2 has it.
-func itemElement(i rosterdoc.Item) *xmlstream.Element {
-	ask := ""
+// appendItem appends an item as RFC 6121 section 2.1.2 has it.
+func appendItem(dst []byte, i rosterdoc.Item) []byte {
+	dst = append(dst, "<item jid='"...)
+	dst = xmlstream.AppendEscaped(dst, i.JID.String())
+	if i.Name != "" {
+		dst = append(dst, "' name='"...)
+		dst = xmlstream.AppendEscaped(dst, i.Name)
+	}
+	dst = append(dst, "' subscription='"...)
+	dst = append(dst, i.Subscription.String()...)
 	if i.Ask {
-		ask = "subscribe"
+		dst = append(dst, "' ask='subscribe"...)
 	}
-	el := xmlstream.New(ns.Roster, "item",
-		"jid", i.JID.String(), "name", i.Name, "subscription", i.Subscription.String(), "ask", ask)
+	if len(i.Groups) == 0 {
+		return append(dst, "'/>"...)
+	}
+	dst = append(dst, "'>"...)
 	for _, g := range i.Groups {
-		el.Append(xmlstream.New(ns.Roster, "group").AppendText(g))
+		dst = append(dst, "<group>"...)
+		dst = xmlstream.AppendEscaped(dst, g)
+		dst = append(dst, "</group>"...)
 	}
-	return el
+	return append(dst, "</item>"...)
 }
 
-// push tells the interested sessions of changes (RFC 6121 section 2.1.6).
-func (a *account) push(changes []rosterdoc.Change) {
-	if !slices.ContainsFunc(a.resources, func(r *resource) bool { return r.interested }) {
-		return
-	}
+// pushAll tells the interested sessions of changes (RFC 6121 section 2.1.6).
+func (a *account) pushAll(changes []rosterdoc.Change) {
 	for _, c := range changes {
-		w := pushWire(c)
-		for _, r := range a.resources {
-			if r.interested {
-				r.session.Send(w.To(r.session.JID().String()))
-			}
+		if c.Kind == rosterdoc.Removed {
+			a.push(func(dst []byte) []byte {
+				dst = append(dst, "<item jid='"...)
+				dst = xmlstream.AppendEscaped(dst, c.Old.JID.String())
+				return append(dst, "' subscription='remove'/>"...)
+			})
+		} else {
+			a.push(func(dst []byte) []byte { return appendItem(dst, c.New) })
 		}
 	}
 }
 
-// pushWire is the push of one change, to be addressed.
-func pushWire(c rosterdoc.Change) stanza.Wire {
-	var item *xmlstream.Element
-	if c.Kind == rosterdoc.Removed {
-		item = xmlstream.New(ns.Roster, "item", "jid", c.Old.JID.String(), "subscription", "remove")
-	} else {
-		item = itemElement(c.New)
+// push sends what appendTo appends, an item, to the interested sessions; it is serialized when there is one.
+func (a *account) push(appendTo func(dst []byte) []byte) {
+	var w stanza.Wire
+	for _, r := range a.resources {
+		if !r.interested {
+			continue
+		}
+		if w.Len() == 0 {
+			w = stanza.NewRequest("push-"+rand.Text(), func(dst []byte) []byte {
+				return append(appendTo(append(dst, queryOpen...)), queryClose...)
+			})
+		}
+		r.session.Send(w.To(r.session.JID().String()))
 	}
-	return stanza.NewWire(xmlstream.New(ns.Client, "iq", "type", stanza.TypeSet, "id", "push-"+rand.Text()).
-		Append(xmlstream.New(ns.Roster, "query").Append(item)))
+}
+
+// pushRoster sends a roster to those who asked for it in vain.
+func (a *account) pushRoster(known *rosterdoc.Roster) {
+	if !slices.ContainsFunc(a.resources, func(r *resource) bool { return r.interested }) {
+		return
+	}
+	for item := range known.All() {
+		a.push(func(dst []byte) []byte { return appendItem(dst, item) })
+	}
 }
 
 // RosterChanged brings sessions and contacts up to date (the contract's section 5). It implements roster.Listener.
 func (a *account) RosterChanged(old, known *roster.Known, changes []rosterdoc.Change) {
 	ctx := a.feature.opts.Engine.Context()
-	a.push(changes)
 	if old == nil {
+		a.pushRoster(known.Roster)
 		for _, r := range a.resources {
 			a.announce(ctx, r, known)
 		}
 		return
 	}
+	a.pushAll(changes)
 	for _, c := range changes {
 		a.follow(ctx, c, known)
 	}
