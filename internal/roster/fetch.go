@@ -196,7 +196,7 @@ func (u *User) fetchLoop() {
 
 		req := rosterhttp.Request{User: u.name, Notified: byService}
 		if k := u.Current(); k != nil {
-			req.ETag = k.ETag
+			req.ETag, req.Like = k.ETag, k.Roster
 		}
 		began := time.Now()
 		res, err := u.engine.opts.Source.Fetch(u.engine.ctx, req)

@@ -95,7 +95,7 @@ func Build(items []Item) *Roster {
 	}
 	slices.SortStableFunc(items, func(a, b Item) int { return a.JID.Compare(b.JID) })
 	items = slices.CompactFunc(items, func(a, b Item) bool { return a.JID == b.JID })
-	return assemble(len(items), func(i int) *Item { return &items[i] })
+	return assemble(len(items), func(i int) *Item { return &items[i] }, nil)
 }
 
 // normalGroups sorts groups and leaves each once. The argument is not changed: it may be shared.
@@ -118,24 +118,78 @@ func strictlySorted(g []string) bool {
 }
 
 // assemble makes a roster of n sorted items with normal groups. Their strings may point into a document
-// that is about to be dropped: unique.Make copies what it keeps.
-func assemble(n int, at func(i int) *Item) *Roster {
+// that is about to be dropped: unique.Make copies what it keeps. What an older roster has of the same user,
+// most of it as a rule, is taken from there, which saves looking it up in the process's table.
+func assemble(n int, at func(i int) *Item, like *Roster) *Roster {
 	r := &Roster{entries: make([]entry, n)}
-	var table setTable
+	old := like.entriesOrNone()
+	same := make([]int32, n) // 1 + where the contact is in like, 0 if nowhere
 	for i := range r.entries {
 		it, e := at(i), &r.entries[i]
-		e.jid = unique.Make(it.JID)
-		e.name = noName
-		if it.Name != "" {
+		for len(old) > 0 && old[0].jid.Value().Compare(it.JID) < 0 {
+			old = old[1:]
+		}
+		var was *entry
+		if len(old) > 0 && old[0].jid.Value() == it.JID {
+			was = &old[0]
+			same[i] = int32(like.Len()-len(old)) + 1
+			e.jid = was.jid
+		} else {
+			e.jid = unique.Make(it.JID)
+		}
+		switch {
+		case it.Name == "":
+			e.name = noName
+		case was != nil && was.name.Value() == it.Name:
+			e.name = was.name
+		default:
 			e.name = unique.Make(it.Name)
 		}
 		e.sub, e.ask = it.Subscription&Both, it.Ask
-		if len(it.Groups) > 0 {
-			e.set = table.index(it.Groups)
-		}
 	}
-	r.sets, r.names = table.sets, table.handles
+	if !r.shareSets(at, like, same) {
+		var table setTable
+		for i := range r.entries {
+			if g := at(i).Groups; len(g) > 0 {
+				r.entries[i].set = table.index(g)
+			} else {
+				r.entries[i].set = 0
+			}
+		}
+		r.sets, r.names = table.sets, table.handles
+	}
 	return r
+}
+
+func (r *Roster) entriesOrNone() []entry {
+	if r == nil {
+		return nil
+	}
+	return r.entries
+}
+
+// shareSets gives the items the group lists of an older roster, as long as each is where it is looked for first:
+// with the same contact, or with the one before. It tells whether it was so for all.
+func (r *Roster) shareSets(at func(i int) *Item, like *Roster, same []int32) bool {
+	if like == nil || like.sets == nil {
+		return false
+	}
+	last := uint32(0)
+	for i := range r.entries {
+		g := at(i).Groups
+		if len(g) == 0 {
+			continue
+		}
+		if same[i] > 0 {
+			last = like.entries[same[i]-1].set
+		}
+		if !slices.Equal(like.sets[last], g) {
+			return false
+		}
+		r.entries[i].set = last
+	}
+	r.sets, r.names = like.sets, like.names
+	return true
 }
 
 // setTable gives each different list of groups a number. Number 0 is the empty list, which has no entry of

@@ -161,6 +161,8 @@ func newTransport(cfg Config) *http.Transport {
 
 // Request is one user's roster, to be fetched.
 type Request struct {
+	Like *rosterdoc.Roster // the copy that is known, nil for none: what stayed the same is shared with it
+
 	User     string // localpart
 	ETag     string // of the copy that is known, "" for none: the answer may then be that nothing changed
 	Notified bool   // the service has just said that this roster changed, so it is worth asking even if it was down

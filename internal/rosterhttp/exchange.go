@@ -39,7 +39,7 @@ func (c *Client) exchange(ctx context.Context, r Request, owner jid.JID, target 
 	var fail *Error
 	switch resp.StatusCode {
 	case http.StatusOK:
-		fail = c.ok(ctx, bounded, resp, owner, &res)
+		fail = c.ok(ctx, bounded, resp, c.decoding(owner, r.Like), &res)
 	case http.StatusNoContent:
 		res.Roster = rosterdoc.Build(nil)
 	case http.StatusNotModified:
@@ -95,8 +95,13 @@ func (c *Client) broken(ctx, bounded context.Context, err error, so string) *Err
 	return &Error{Kind: Unavailable, Err: fmt.Errorf("%s: %w", so, err)}
 }
 
+// decoding is how documents are read.
+func (c *Client) decoding(owner jid.JID, like *rosterdoc.Roster) rosterdoc.Options {
+	return rosterdoc.Options{Owner: owner, MaxItems: c.cfg.MaxItems, MaxBytes: int(c.cfg.MaxBytes), Like: like}
+}
+
 // ok reads the body of a 200.
-func (c *Client) ok(ctx, bounded context.Context, resp *http.Response, owner jid.JID, res *Result) *Error {
+func (c *Client) ok(ctx, bounded context.Context, resp *http.Response, o rosterdoc.Options, res *Result) *Error {
 	gzipped, fail := checkType(resp.Header)
 	if fail != nil {
 		return fail
@@ -120,9 +125,7 @@ func (c *Client) ok(ctx, bounded context.Context, resp *http.Response, owner jid
 	case err != nil:
 		return c.broken(ctx, bounded, err, fmt.Sprintf("the answer began and was not whole (%d bytes of it came)", buf.Len()))
 	}
-	roster, dropped, err := rosterdoc.Decode(buf.Bytes(), rosterdoc.Options{
-		Owner: owner, MaxItems: c.cfg.MaxItems, MaxBytes: int(c.cfg.MaxBytes),
-	})
+	roster, dropped, err := rosterdoc.Decode(buf.Bytes(), o)
 	if err != nil {
 		kind := Document
 		if errors.Is(err, rosterdoc.ErrTooLarge) {
