@@ -16,8 +16,8 @@ import (
 // set, is left alone, and GOMEMLIMIT bounds both.
 const (
 	slack       = 64 << 20
-	period      = time.Second
-	quietBytes  = 256 << 10 // allocated in a period that counts as quiet
+	period      = 500 * time.Millisecond
+	quietBytes  = 128 << 10 // allocated in a period that counts as quiet
 	returnBytes = 4 << 20   // allocated since memory was last given back, for it to be worth while
 )
 
