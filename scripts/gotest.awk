@@ -1,5 +1,6 @@
 # Reads `go test -v`. Shows each package's line and everything that failing tests said; appends a row to the file `rows`
-# for each skipped test and, when rowsof is "each", for each top-level test.
+# for each skipped test and, when rowsof is "each", for each top-level test. Tests that do not run with the race detector
+# (those that count allocations) go to the file `again` instead, as package and name.
 
 # Lines of one test follow a line with its name; parallel tests take turns.
 /^=== (RUN|CONT|NAME|PAUSE)/ { test = $3; next }
@@ -11,7 +12,8 @@
 	if ($2 == "SKIP:") {
 		reason = said[name]
 		sub(/^ *[^ ]*: /, "", reason)
-		printf "skipped\t%d\t%s\t%s\n", seconds, name, reason >> rows
+		if (reason ~ /race detector/) disturbed = disturbed " " name
+		else printf "skipped\t%d\t%s\t%s\n", seconds, name, reason >> rows
 	} else if (rowsof == "each" && $0 !~ /^ /) {
 		printf "%s\t%d\t%s\t%s\n", $2 == "PASS:" ? "passed" : "FAILED", seconds, name, "" >> rows
 	}
@@ -24,7 +26,9 @@
 /^(ok|FAIL|\?)[ \t]/ {
 	if ($1 == "FAIL") printf "%s", output # what the package's tests said, the failing one among them
 	if ($1 != "?") print
-	output = ""
+	n = split(disturbed, names, " ")
+	for (i = 1; i <= n; i++) print $2, names[i] >> again
+	output = disturbed = ""
 	next
 }
 

@@ -5,7 +5,9 @@ set -u -o pipefail
 cd "$(dirname "$0")/.."
 mkdir -p artifacts
 rows=artifacts/summary.txt # result, seconds, name, note; separated by tabs
+again=artifacts/again.txt # tests that the race detector would disturb: package, name
 : >"$rows"
+: >"$again"
 
 row() { printf '%s\t%s\t%s\t%s\n' "$@" >>"$rows"; }
 
@@ -22,7 +24,16 @@ part() {
 gotest() {
 	local log=artifacts/$1 rowsof=$2
 	shift 2
-	go test -v "$@" 2>&1 | tee "$log" | awk -v rowsof="$rowsof" -v rows="$rows" -f scripts/gotest.awk
+	go test -v "$@" 2>&1 | tee "$log" | awk -v rowsof="$rowsof" -v rows="$rows" -v again="$again" -f scripts/gotest.awk
+}
+
+# undisturbed runs the tests of the file $again without the race detector.
+undisturbed() {
+	local packages names
+	packages=$(cut -d ' ' -f 1 "$again" | sort -u)
+	names=$(cut -d ' ' -f 2 "$again" | sort -u | paste -s -d '|')
+	# shellcheck disable=SC2086 # one argument a package
+	gotest undisturbed.log whole -run "^($names)\$" $packages
 }
 
 install_tools() {
@@ -35,6 +46,7 @@ part "install tools" install_tools
 part "lint: gofmt, go vet, staticcheck" make --no-print-directory -s lint
 if go env CGO_ENABLED | grep -q 1 && command -v "$(go env CC)" >/dev/null; then
 	part "go test -race ./..." gotest unit.log whole -race ./...
+	[ ! -s "$again" ] || part "go test, of what the race detector disturbs" undisturbed
 	export ROLLCALL_E2E_RACE=1
 else
 	row skipped 0 "race detector" "needs cgo and a C compiler"
