@@ -25,6 +25,8 @@ type settings struct {
 	scenarios []string
 	users     int
 	contacts  int
+	online    int
+	offline   int
 	reps      int
 	rounds    int
 	names     int
@@ -44,6 +46,9 @@ type settings struct {
 	peers     peer.Options
 	profiles  string
 	keep      bool
+	storm     scenario.Storm
+	sweep     sweep
+	entries   int
 }
 
 func main() {
@@ -70,10 +75,14 @@ var quick = map[string]string{"server": "floor,rollcall", "n": "200", "c": "20",
 func parse(args []string) (*settings, error) {
 	s := &settings{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	servers := f.String("server", "floor,rollcall", "servers, in the order of running: floor, rollcall, prosody, ejabberd, addr (one that runs already); the first is what the others are compared with")
-	scenarios := f.String("scenario", strings.Join(scenario.Names, ","), "scenarios; login and idle are measured always")
+	servers := f.String("server", "floor,rollcall", "servers, in the order of running: floor, rollcall, prosody, ejabberd, addr (one that runs already), or installed; the first is what the others are compared with")
+	scenarios := f.String("scenario", strings.Join(scenario.Usual, ","), "scenarios, also storm; login and idle are measured always")
 	f.IntVar(&s.users, "n", 500, "users, an even number")
 	f.IntVar(&s.contacts, "c", 50, "contacts of each user, an even number")
+	f.IntVar(&s.online, "online", 0, "how many of the users sign in, an even number; 0 for all")
+	f.IntVar(&s.offline, "offline", 0, "contacts of each user more, who never sign in")
+	f.Func("sweep", "one size, measured at several values, with a plot: contacts=10,50,200, sessions=…, or roster=… (contacts in all, of which -c may be online)", s.sweep.parse)
+	f.IntVar(&s.entries, "peer-entries", 30_000, "of -sweep: Prosody and ejabberd are left out where all rosters together have more contacts than this, because they take minutes")
 	f.IntVar(&s.reps, "reps", 3, "repetitions, each with fresh servers; medians are printed")
 	f.IntVar(&s.rounds, "rounds", 10, "rounds of refresh and of presence in a repetition")
 	f.IntVar(&s.names, "names", 20, "names in one notification")
@@ -99,6 +108,10 @@ func parse(args []string) (*settings, error) {
 	f.StringVar(&s.peers.Existing.Token, "token", "", "of -server addr: bearer token for -notify")
 	f.StringVar(&s.profiles, "profile", "", "folder for rollcall's CPU, allocation and heap profiles of each scenario; costs a little, so its numbers are not for the record")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs")
+	f.IntVar(&s.storm.Parallel, "storm", 1000, "of the storm scenario: how many come back at a time")
+	f.IntVar(&s.storm.Talkers, "talkers", 20, "of the storm scenario: users who are back first and talk meanwhile, an even number")
+	f.DurationVar(&s.storm.Pause, "pause", 50*time.Millisecond, "of the storm scenario: between two messages of a talker")
+	signal := f.String("signal", "KILL", "of the storm scenario: what ends the server, KILL or TERM")
 	short := f.Bool("quick", false, "less than two minutes: small, floor and rollcall")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -112,6 +125,13 @@ func parse(args []string) (*settings, error) {
 		}
 	}
 	s.servers, s.scenarios = strings.Split(*servers, ","), strings.Split(*scenarios, ",")
+	if *servers == "installed" {
+		s.servers = peer.Installed(s.peers)
+	}
+	s.storm.Signal = map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM}[*signal]
+	if s.storm.Signal == 0 {
+		return nil, fmt.Errorf("-signal %s: KILL or TERM", *signal)
+	}
 	return s, s.check()
 }
 
@@ -150,10 +170,13 @@ func (s *settings) check() error {
 		return fmt.Errorf("-tls %s: not known", s.tls)
 	}
 	for name, n := range map[string]int{"reps": s.reps, "rounds": s.rounds, "names": s.names, "parallel": s.parallel,
-		"samples": s.samples, "window": s.window, "sources": s.sources} {
+		"samples": s.samples, "window": s.window, "sources": s.sources, "storm": s.storm.Parallel, "talkers": s.storm.Talkers} {
 		if n < 1 {
 			return fmt.Errorf("-%s %d: give at least 1", name, n)
 		}
+	}
+	if s.storm.Talkers%2 != 0 || s.storm.Pause < time.Millisecond {
+		return fmt.Errorf("-talkers %d -pause %v: give an even number, for they talk in pairs, and at least 1 ms", s.storm.Talkers, s.storm.Pause)
 	}
 	if s.sources > 254 {
 		return fmt.Errorf("-sources %d: at most 254", s.sources)

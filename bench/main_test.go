@@ -15,7 +15,8 @@ func TestFloor(t *testing.T) {
 	for _, tls := range []string{"none", "starttls"} {
 		t.Run(tls, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "report")
-			s, err := parse(strings.Fields("-server floor -n 6 -c 4 -reps 2 -rounds 3 -samples 8 -names 2 -duration 20ms -settle 0s -sources 2 -tls " +
+			s, err := parse(strings.Fields("-server floor -scenario " + strings.Join(scenario.Names, ",") +
+				" -talkers 2 -pause 1ms -signal TERM -n 6 -c 4 -offline 2 -reps 2 -rounds 3 -samples 8 -names 2 -duration 20ms -settle 0s -sources 2 -tls " +
 				tls + " -o " + file))
 			if err != nil {
 				t.Fatal(err)
@@ -60,7 +61,7 @@ func checkReport(t *testing.T, file string) {
 
 func TestParse(t *testing.T) {
 	for _, wrong := range []string{"-server nginx", "-scenario sleep", "-tls ssl", "-sasl DIGEST-MD5", "-sasl SCRAM-SHA-1", "-reps 0", "-sources 255", "extra",
-		"-server floor -tls direct"} {
+		"-server floor -tls direct", "-talkers 3", "-pause 0s", "-signal HUP", "-sweep users=1", "-sweep contacts", "-sweep roster=10,0"} {
 		if _, err := parse(strings.Fields(wrong)); err == nil {
 			t.Errorf("%s: no error", wrong)
 		}
@@ -71,6 +72,55 @@ func TestParse(t *testing.T) {
 	}
 	if s.users != 40 || s.contacts != 20 || strings.Join(s.servers, " ") != "floor rollcall" || strings.Join(s.scenarios, " ") != "chat" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestSweep measures two roster sizes and draws them.
+func TestSweep(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plots", "roster")
+	s, err := parse(strings.Fields("-server floor -n 6 -c 4 -sweep roster=12,8 -reps 1 -rounds 2 -scenario refresh,chat -names 2 -duration 20ms -settle 0s -o " + file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got sweepReport
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Points) != 2 || got.Points[0].Value != 8 || got.Points[1].Value != 12 {
+		t.Fatalf("points: %+v", got.Points)
+	}
+	for _, p := range got.Points {
+		if !(p.Report.median("refresh", "server CPU for each refresh", "floor") > 0) {
+			t.Errorf("%d contacts: no refresh", p.Value)
+		}
+		if offline := p.Report.Settings["offline"].(float64); int(offline)+4 != p.Value {
+			t.Errorf("%d contacts: %v of them offline, 4 online", p.Value, offline)
+		}
+	}
+	for _, ext := range []string{".svg", ".md"} {
+		b, err := os.ReadFile(file + ext)
+		if err != nil || !strings.Contains(string(b), "floor") {
+			t.Errorf("%s: %v, %.100s", ext, err, b)
+		}
+	}
+}
+
+func TestSweepLeavesPeersOut(t *testing.T) {
+	s, err := parse(strings.Fields("-server floor,rollcall,prosody,ejabberd -n 500 -c 50 -peer-entries 30000 -sweep contacts=10,50,1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for contacts, servers := range map[int]int{10: 4, 50: 4, 1000: 2} {
+		if p := s.at(contacts); len(p.servers) != servers || p.contacts != contacts || p.users <= contacts {
+			t.Errorf("%d contacts: %d users, servers %v", contacts, p.users, p.servers)
+		}
 	}
 }
 

@@ -9,8 +9,11 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"rollcall/bench/measure"
@@ -42,31 +45,35 @@ type machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
 	Kernel string `json:"kernel"`
-	Load   string `json:"load"`
+	Load   string `json:"load"` // of the last minutes, when the run began
+
+	LoadAfter string `json:"load_after"`
 }
 
 func newReport(s *settings) *report {
-	return &report{
+	r := &report{
 		Machine: describe(),
 		Servers: s.servers,
 		Settings: map[string]any{"users": s.users, "contacts": s.contacts, "repetitions": s.reps, "rounds": s.rounds, "names": s.names,
 			"parallel": s.parallel, "samples": s.samples, "window": s.window, "duration": s.duration.String(), "settle": s.settle.String(),
-			"service_delay": s.delay.String(), "sources": s.sources, "tls": s.tls, "sasl": s.mechanism},
+			"service_delay": s.delay.String(), "sources": s.sources, "online": s.online, "offline": s.offline, "tls": s.tls, "sasl": s.mechanism},
 		Failures: make(map[string][]string),
 	}
+	if slices.Contains(s.scenarios, "storm") {
+		r.Settings["storm"] = fmt.Sprintf("SIG%s, %d users back at a time, %d talk meanwhile, a message every %v each",
+			map[bool]string{true: "KILL", false: "TERM"}[s.storm.Signal == syscall.SIGKILL], s.storm.Parallel, s.storm.Talkers, s.storm.Pause)
+	}
+	return r
 }
 
 func describe() machine {
 	m := machine{Time: time.Now().UTC().Format(time.RFC3339), Go: runtime.Version(), Cores: runtime.NumCPU(),
-		Commit: "unknown", CPU: "unknown", Kernel: "unknown", Load: "unknown"}
+		Commit: "unknown", CPU: "unknown", Kernel: "unknown", Load: load()}
 	if b, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
 		m.Commit = strings.TrimSpace(string(b))
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(b))
-	}
-	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
-		m.Load = strings.Join(strings.Fields(string(b))[:3], " ")
 	}
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(b)) {
@@ -77,6 +84,15 @@ func describe() machine {
 		}
 	}
 	return m
+}
+
+// load returns the load of the last 1, 5 and 15 minutes.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(b)); err == nil && len(f) >= 3 {
+		return strings.Join(f[:3], " ")
+	}
+	return "unknown"
 }
 
 func (r *report) add(server string, results []scenario.Result) {
@@ -126,7 +142,7 @@ func (r *report) write(file string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.WriteFile(file+".md", []byte(table.String()), 0o644), os.WriteFile(file+".json", append(all, '\n'), 0o644))
+	return errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file+".md", []byte(table.String()), 0o644), os.WriteFile(file+".json", append(all, '\n'), 0o644))
 }
 
 // markdown writes a table: a row a metric, a column a server, the median of the repetitions, and in brackets how many times the
@@ -135,11 +151,30 @@ func (r *report) markdown(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%v users with %v contacts, TLS %v, SASL %v; median of %v.\n", r.Settings["users"], r.Settings["contacts"],
 		r.Settings["tls"], r.Settings["sasl"], r.Settings["repetitions"])
-	fmt.Fprintf(w, "%s, commit %s, %s, Linux %s, %d × %s, load before %s; clients and roster service on the same machine.\n\n",
-		m.Time, m.Commit, m.Go, m.Kernel, m.Cores, m.CPU, m.Load)
+	r.flagsOfNote(w)
+	fmt.Fprintf(w, "%s, commit %s, %s, Linux %s, %d × %s, load before %s, after %s; clients and roster service on the same machine.\n\n",
+		m.Time, m.Commit, m.Go, m.Kernel, m.Cores, m.CPU, m.Load, m.LoadAfter)
+	r.table(w)
+	for server, errs := range r.Failures {
+		fmt.Fprintf(w, "\n%s failed: %s\n", server, strings.Join(errs, "; "))
+	}
+}
+
+// flagsOfNote says what is not as usual.
+func (r *report) flagsOfNote(w io.Writer) {
+	for _, name := range []string{"online", "offline", "service_delay", "storm"} {
+		switch v := r.Settings[name]; v {
+		case nil, 0, "0s":
+		default:
+			fmt.Fprintf(w, "%s: %v.\n", strings.ReplaceAll(name, "_", " "), v)
+		}
+	}
+}
+
+func (r *report) table(w io.Writer) {
 	fmt.Fprintf(w, "| scenario | measured | %s |\n| --- | --- |%s\n", strings.Join(r.Servers, " | "), strings.Repeat(" ---: |", len(r.Servers)))
 	for _, line := range r.Rows {
-		fmt.Fprintf(w, "| %s | %s, %s |", line.Scenario, line.Metric, line.Unit)
+		fmt.Fprintf(w, "| %s | %s |", line.Scenario, strings.TrimSuffix(line.Metric+", "+line.Unit, ", "))
 		first := measure.Median(line.Values[r.Servers[0]])
 		for i, server := range r.Servers {
 			value := measure.Median(line.Values[server])
@@ -150,9 +185,6 @@ func (r *report) markdown(w io.Writer) {
 			fmt.Fprint(w, " |")
 		}
 		fmt.Fprintln(w)
-	}
-	for server, errs := range r.Failures {
-		fmt.Fprintf(w, "\n%s failed: %s\n", server, strings.Join(errs, "; "))
 	}
 }
 

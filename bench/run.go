@@ -35,6 +35,18 @@ func run(ctx context.Context, s *settings) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(s.sweep.values) > 0 {
+		return s.runSweep(ctx, dir, clients)
+	}
+	rep, err := s.repeat(ctx, dir, clients)
+	if err != nil {
+		return err
+	}
+	return rep.finish(s.output)
+}
+
+// repeat measures all servers as often as asked.
+func (s *settings) repeat(ctx context.Context, dir string, clients client.Config) (*report, error) {
 	rep := newReport(s)
 	for i := range s.reps {
 		for _, name := range s.servers {
@@ -42,7 +54,7 @@ func run(ctx context.Context, s *settings) (err error) {
 			results, err := s.measure(ctx, name, filepath.Join(dir, fmt.Sprintf("%s-%d", name, i)), clients)
 			rep.add(name, results)
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 			if err != nil {
 				// The others go on: what was measured is printed, and the run fails at its end.
@@ -51,7 +63,8 @@ func run(ctx context.Context, s *settings) (err error) {
 			}
 		}
 	}
-	return rep.finish(s.output)
+	rep.Machine.LoadAfter = load()
+	return rep, nil
 }
 
 // build makes the binaries that are ours and not given, for the servers that need them.
@@ -110,6 +123,9 @@ func (s *settings) measure(ctx context.Context, name, dir string, clients client
 	if err != nil {
 		return nil, err
 	}
+	if err := graph.Resize(s.online, s.offline); err != nil {
+		return nil, err
+	}
 	rosters, err := service.Serve(s.service, graph, s.delay)
 	if err != nil {
 		return nil, err
@@ -126,7 +142,7 @@ func (s *settings) measure(ctx context.Context, name, dir string, clients client
 	for _, w := range s.scenarios {
 		wanted[w] = true
 	}
-	sizes := scenario.Options{Graph: graph, Client: clients, Parallel: s.parallel, Names: s.names, Rounds: s.rounds,
+	sizes := scenario.Options{Graph: graph, Client: clients, Rosters: rosters, Storm: s.storm, Parallel: s.parallel, Names: s.names, Rounds: s.rounds,
 		Samples: s.samples, Window: s.window, Duration: s.duration, Settle: s.settle, Timeout: s.timeout}
 	if s.profiles != "" {
 		sizes.Profiles = filepath.Join(s.profiles, filepath.Base(dir)+"-")

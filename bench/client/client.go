@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -57,7 +58,10 @@ type Client struct {
 	buf     []byte
 	r, w    int
 	split   splitter
-	closing atomic.Bool
+	closing atomic.Bool // Close was called
+	lost    atomic.Bool // the server is about to go
+	welcome bool        // the server has taken the password
+	repeats int         // of the roster request
 	done    chan struct{}
 	err     error // why the reader ended; read after done
 }
@@ -69,6 +73,14 @@ func New(cfg *Config, index int, user string, h Handler) *Client {
 
 const firstBuffer = 2 << 10
 
+// ErrTurnedAway is why Login fails when the server ended the connection before it had taken the password: it has no room at
+// the moment, and people's clients come again.
+var ErrTurnedAway = errors.New("turned away")
+
+func turnedAway(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
 // Login connects, signs in, binds, fetches the roster and sends the first presence. It returns the number of contacts
 // in the roster. After success a goroutine reads until Close or the end of the stream.
 func (c *Client) Login(ctx context.Context) (contacts int, err error) {
@@ -79,6 +91,9 @@ func (c *Client) Login(ctx context.Context) (contacts int, err error) {
 				err = errors.Join(err, c.conn.Close())
 			}
 			err = fmt.Errorf("%s: %w", c.User, err)
+			if !c.welcome && turnedAway(err) {
+				err = fmt.Errorf("%w: %w", ErrTurnedAway, err)
+			}
 		}
 	}()
 	if err := c.dial(ctx); err != nil {
@@ -93,6 +108,7 @@ func (c *Client) Login(ctx context.Context) (contacts int, err error) {
 	if err := c.authenticate(); err != nil {
 		return 0, fmt.Errorf("signing in: %w", err)
 	}
+	c.welcome = true
 	if err := c.bind(); err != nil {
 		return 0, fmt.Errorf("binding: %w", err)
 	}
@@ -193,13 +209,34 @@ func (c *Client) bind() error {
 	return err
 }
 
+// repeatRoster is how long a client waits after the answer that there is no roster yet, before it asks again.
+const repeatRoster = time.Second
+
+// roster asks for the roster, and again as long as the server says that it is worth waiting (RFC 6120 section 8.3.2): that is what it
+// answers while the roster service has too much to do.
 func (c *Client) roster() (contacts int, err error) {
-	if err := c.Send([]byte("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")); err != nil {
-		return 0, err
+	for {
+		if err := c.Send([]byte("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")); err != nil {
+			return 0, err
+		}
+		result, err := c.expect("<iq", "roster")
+		var told *answerError
+		if !errors.As(err, &told) || !bytes.Contains(told.item, []byte("wait")) {
+			return bytes.Count(result, []byte("<item")), err
+		}
+		c.repeats++
+		// Not under a context: the connection's deadline ends it, and the next request finds that out.
+		time.Sleep(repeatRoster)
 	}
-	result, err := c.expect("<iq", "roster")
-	return bytes.Count(result, []byte("<item")), err
 }
+
+// Repeats returns how often the roster was asked for again, once Login has returned.
+func (c *Client) Repeats() int { return c.repeats }
+
+// answerError is an answer of type error.
+type answerError struct{ item []byte }
+
+func (e *answerError) Error() string { return "the server answered " + string(e.item) }
 
 // expect reads until an item that begins with prefix and, where id is given, is the answer to that request. Stanzas on the way
 // go to the handler; a SASL failure, a stream error or an answer of type error is an error.
@@ -216,7 +253,7 @@ func (c *Client) expect(prefix, id string) ([]byte, error) {
 			return nil, fmt.Errorf("the server answered %s", item)
 		case bytes.HasPrefix(item, []byte(prefix)) && (id == "" || string(Attr(item, "id")) == id):
 			if id != "" && string(Attr(item, "type")) != "result" {
-				return nil, fmt.Errorf("the server answered %s", item)
+				return nil, &answerError{bytes.Clone(item)}
 			}
 			return item, nil
 		}
@@ -295,7 +332,7 @@ func (c *Client) run() {
 
 // fail notes why the reader ended, unless it was asked to.
 func (c *Client) fail(err error) {
-	if !c.closing.Load() {
+	if !c.closing.Load() && !c.lost.Load() {
 		c.err = fmt.Errorf("%s: %w", c.User, err)
 	}
 }
@@ -326,6 +363,9 @@ func (c *Client) Err() error {
 	}
 }
 
+// Lose says that the server is about to end: the end of the stream is no error then.
+func (c *Client) Lose() { c.lost.Store(true) }
+
 // Close ends the stream and waits for the client's goroutine.
 func (c *Client) Close() error {
 	if c.conn == nil || c.closing.Swap(true) {
@@ -335,7 +375,7 @@ func (c *Client) Close() error {
 	sendErr := c.Send([]byte("</stream:stream>"))
 	closeErr := c.conn.Close()
 	<-c.done
-	if errors.Is(closeErr, net.ErrClosed) || sendErr != nil {
+	if errors.Is(closeErr, net.ErrClosed) || sendErr != nil || c.lost.Load() {
 		return nil
 	}
 	return closeErr

@@ -68,7 +68,7 @@ func startEjabberd(ctx context.Context, o Options) (*Running, error) {
 	}
 	api := &ejabberdAPI{base: "http://" + addrs[1] + "/api/", host: o.Host,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: o.Parallel}}}
-	r := &Running{Addr: addrs[0], PIDs: []int{p.cmd.Process.Pid}}
+	r := running(addrs[0], p)
 	r.stop = func() error { api.client.CloseIdleConnections(); return p.stop() }
 	r.Change = func(ctx context.Context, users []int, add bool) error {
 		for _, u := range users {
@@ -150,6 +150,13 @@ func (a *ejabberdAPI) populate(ctx context.Context, g *service.Graph, parallel i
 		for k := range g.Contacts {
 			other := service.User(g.Contact(i, k))
 			if err := a.setItem(ctx, service.User(i), other+"@"+a.host, "User "+other[1:], true); err != nil {
+				return err
+			}
+		}
+		for k := range g.Offline {
+			contact := g.OfflineContact(i, k)
+			local, _, _ := strings.Cut(contact, "@")
+			if err := a.setItem(ctx, service.User(i), contact, "Somebody "+local[1:], true); err != nil {
 				return err
 			}
 		}

@@ -52,7 +52,23 @@ type Running struct {
 	// when this server's rosters cannot be changed from outside.
 	Change func(ctx context.Context, users []int, add bool) error
 
+	// Restart ends the server with a signal and starts it again with the same configuration; it returns the time from the signal until it
+	// takes connections again. It is nil when the server was not started here.
+	Restart func(ctx context.Context, sig syscall.Signal) (time.Duration, error)
+
 	stop func() error
+}
+
+// running describes a server whose process was started here.
+func running(addr string, p *process) *Running {
+	r := &Running{Addr: addr, PIDs: []int{p.cmd.Process.Pid}, stop: p.stop}
+	r.Restart = func(ctx context.Context, sig syscall.Signal) (time.Duration, error) {
+		start := time.Now()
+		err := p.restart(ctx, sig)
+		r.PIDs = []int{p.cmd.Process.Pid}
+		return time.Since(start), err
+	}
+	return r
 }
 
 // Stop ends the server, when it was started here.
@@ -74,6 +90,18 @@ var starters = map[string]func(context.Context, Options) (*Running, error){
 
 // Known says whether Start knows a server of that name.
 func Known(name string) bool { return starters[name] != nil }
+
+// Installed returns the servers that can be started here: the floor and rollcall always, Prosody when its modules are given too.
+func Installed(o Options) []string {
+	names := []string{"floor", "rollcall"}
+	if _, err := exec.LookPath("prosody"); err == nil && o.ProsodyModules != "" {
+		names = append(names, "prosody")
+	}
+	if _, err := ejabberdCode(); err == nil {
+		names = append(names, "ejabberd")
+	}
+	return names
+}
 
 // Start starts the server of that name and waits until it takes connections.
 func Start(ctx context.Context, name string, o Options) (*Running, error) {
@@ -126,37 +154,60 @@ func (r *Running) notifyBy(url, token string, o Options) {
 // process is a server's process and its log.
 type process struct {
 	cmd    *exec.Cmd
+	addr   string // what it listens on once it is ready
 	log    string
 	exited chan struct{}
 }
 
 // launch starts a program with its output in the log file of o.Dir, and waits until something listens on addr.
 func launch(ctx context.Context, o Options, addr string, cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, log: filepath.Join(o.Dir, "log"), exited: make(chan struct{})}
-	out, err := os.Create(p.log)
+	cmd.Dir = o.Dir
+	p := &process{addr: addr, log: filepath.Join(o.Dir, "log")}
+	return p, p.start(ctx, cmd)
+}
+
+// start starts a command and waits until it listens.
+func (p *process) start(ctx context.Context, cmd *exec.Cmd) error {
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer out.Close()
-	cmd.Dir, cmd.Stdout, cmd.Stderr = o.Dir, out, out
+	cmd.Stdout, cmd.Stderr = out, out
 	// A server must not outlive the generator, whatever ends it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
+	exited := make(chan struct{})
+	p.cmd, p.exited = cmd, exited
 	go func() {
-		defer close(p.exited)
+		defer close(exited)
 		_ = cmd.Wait() // how it ended shows in the log; that it ended is what matters here
 	}()
-	if err := p.await(ctx, addr); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, p.tail())
+	if err := p.await(ctx, p.addr); err != nil {
+		return fmt.Errorf("%w\n%s", err, p.tail())
 	}
-	return p, nil
+	return nil
+}
+
+// restart ends the process with a signal and starts the same command again.
+func (p *process) restart(ctx context.Context, sig syscall.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(restartTimeout):
+		return fmt.Errorf("runs on %v after signal %v\n%s", restartTimeout, sig, p.tail())
+	}
+	return p.start(ctx, &exec.Cmd{Path: p.cmd.Path, Args: p.cmd.Args, Env: p.cmd.Env, Dir: p.cmd.Dir})
 }
 
 const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 20 * time.Second
+	startTimeout   = 30 * time.Second
+	stopTimeout    = 20 * time.Second
+	restartTimeout = time.Minute // with 10,000 clients to say goodbye to
 )
 
 func (p *process) await(ctx context.Context, addr string) error {

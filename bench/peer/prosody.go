@@ -63,7 +63,7 @@ func startProsody(ctx context.Context, o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Addr: addrs[0], PIDs: []int{p.cmd.Process.Pid}, stop: p.stop}
+	r := running(addrs[0], p)
 	r.notifyBy("http://"+addrs[1]+"/roster_admin/refresh", "", o)
 	return r, nil
 }

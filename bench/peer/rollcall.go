@@ -47,7 +47,7 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Addr: addrs[0], PIDs: []int{p.cmd.Process.Pid}, stop: p.stop}
+	r := running(addrs[0], p)
 	if o.Profiled {
 		r.Profiler = "http://" + addrs[2]
 	}
@@ -68,7 +68,7 @@ func startFloor(ctx context.Context, o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{Addr: addrs[0], PIDs: []int{p.cmd.Process.Pid}, stop: p.stop}
+	r := running(addrs[0], p)
 	r.notifyBy("http://"+addrs[1]+"/roster_admin/refresh", "", o)
 	return r, nil
 }

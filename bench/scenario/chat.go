@@ -48,11 +48,11 @@ func (r *run) chat(ctx context.Context) error {
 		return fmt.Errorf("no message arrived")
 	}
 	r.addCost("chat", "message", c, int(count))
-	return r.chatLatencies(ctx)
+	return r.addLatencies(ctx, "chat", "")
 }
 
-// chatLatencies waits until everything that was sent has arrived, and takes the times of the messages that were recorded.
-func (r *run) chatLatencies(ctx context.Context) error {
+// addLatencies waits until everything that was sent has arrived, and takes the times of the messages that were recorded.
+func (r *run) addLatencies(ctx context.Context, scenario, what string) error {
 	deadline := time.Now().Add(r.Timeout)
 	for {
 		// What is sent grows only with what is received, so it is read first: equal means that nothing is under way.
@@ -71,10 +71,11 @@ func (r *run) chatLatencies(ctx context.Context) error {
 	var all []uint32
 	for _, m := range r.crowd.members {
 		all = append(all, m.latencies...)
+		m.latencies = nil // everything has arrived
 	}
 	slices.Sort(all)
-	r.add("chat", "p50", "ms", measure.Percentile(all, 50)/1000)
-	r.add("chat", "p99", "ms", measure.Percentile(all, 99)/1000)
+	r.add(scenario, what+"p50", "ms", measure.Percentile(all, 50)/1000)
+	r.add(scenario, what+"p99", "ms", measure.Percentile(all, 99)/1000)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-// Package scenario drives the users of one server through what is measured: login, idle, refresh, latency, presence, chat.
+// Package scenario drives the users of one server through what is measured: login, idle, refresh, latency, presence, chat, storm.
 package scenario
 
 import (
@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,8 @@ import (
 // crowd is the users of one server.
 type crowd struct {
 	graph   *service.Graph
+	cfg     *client.Config
+	patient bool // members who are turned away come again, and those whose roster has to wait take it as pushes
 	members []*member
 	base    time.Time // what times in messages count from
 
@@ -42,6 +45,7 @@ type member struct {
 	unseen  int
 	pushed  *expectation // the last one that this member met
 	partner []byte       // start of a message to the one it chats with
+	tries   int          // times that it was turned away
 
 	sent      atomic.Uint64 // messages
 	received  atomic.Uint64 // messages; added to after latencies, so that who has read it may read them
@@ -87,9 +91,9 @@ func (e *expectation) wait(ctx context.Context, what string, limit time.Duration
 }
 
 func newCrowd(g *service.Graph, cfg *client.Config) *crowd {
-	c := &crowd{graph: g, members: make([]*member, g.Users), base: time.Now(), say: (*member).say}
+	c := &crowd{graph: g, cfg: cfg, members: make([]*member, g.Online), base: time.Now(), say: (*member).say}
 	for i := range c.members {
-		m := &member{crowd: c, seen: make([]uint64, (g.Contacts+63)/64), unseen: g.Contacts}
+		m := &member{crowd: c, seen: make([]uint64, (g.Contacts+63)/64), unseen: g.OnlineContacts(i)}
 		m.partner = []byte("<message type='chat' to='" + g.JID(i^1) + "' id='")
 		m.Client = client.New(cfg, i, service.User(i), m.handle)
 		c.members[i] = m
@@ -97,26 +101,47 @@ func newCrowd(g *service.Graph, cfg *client.Config) *crowd {
 	return c
 }
 
-// login signs everybody in, parallel at a time, and returns how long each took.
-func (c *crowd) login(ctx context.Context, parallel int) ([]time.Duration, error) {
-	took := make([]time.Duration, len(c.members))
+// login signs members in, parallel at a time, and returns how long each took.
+func (c *crowd) login(ctx context.Context, members []*member, parallel int) ([]time.Duration, error) {
+	took := make([]time.Duration, len(members))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for i, m := range c.members {
+	for i, m := range members {
 		if ctx.Err() != nil {
 			break
 		}
 		group.Go(func() error {
 			start := time.Now()
-			contacts, err := m.Login(ctx)
+			err := m.signIn(ctx)
 			took[i] = time.Since(start)
-			if err == nil && contacts != c.graph.Contacts {
-				err = fmt.Errorf("%s: %d contacts in the roster instead of %d", m.User, contacts, c.graph.Contacts)
-			}
 			return err
 		})
 	}
 	return took, group.Wait()
+}
+
+// comeAgain is how long a client waits, at least, when it was turned away; it waits up to twice as long.
+const comeAgain = 500 * time.Millisecond
+
+// signIn signs the member in, as often as it takes when members may be turned away, and checks that the roster is whole.
+func (m *member) signIn(ctx context.Context) error {
+	contacts, err := m.Login(ctx)
+	for m.crowd.patient && errors.Is(err, client.ErrTurnedAway) {
+		m.tries++
+		if err := pause(ctx, comeAgain+rand.N(comeAgain)); err != nil {
+			return err
+		}
+		m.Client = client.New(m.crowd.cfg, m.Index, m.User, m.handle)
+		contacts, err = m.Login(ctx)
+	}
+	want := m.crowd.graph.RosterSize()
+	if m.crowd.graph.HasExtra(m.Index) {
+		want++
+	}
+	if err == nil && contacts != want {
+		err = fmt.Errorf("%s: %d contacts in the roster instead of %d", m.User, contacts, want)
+	}
+	return err
 }
 
 // close ends every stream, and reports what went wrong with them.
@@ -245,6 +270,9 @@ var removed = []byte("remove")
 
 func (m *member) push(stanza []byte) {
 	m.answer(stanza, "result", "")
+	if m.crowd.patient && m.Repeats() > 0 {
+		return
+	}
 	e := m.crowd.pushes.Load()
 	about := bytes.Contains(stanza, []byte(m.crowd.graph.Extra(m.Index)))
 	if e == nil || !about || e.added == bytes.Contains(stanza, removed) || m.pushed == e {

@@ -19,13 +19,13 @@ func (r *run) signIn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	everyone := expect(n*r.Graph.Contacts, true)
+	everyone := expect(r.Graph.Deliveries(), true)
 	r.crowd.presences.Store(everyone)
 	stop, err := r.stopwatch(ctx, "login")
 	if err != nil {
 		return err
 	}
-	took, err := r.crowd.login(ctx, r.Parallel)
+	took, err := r.crowd.login(ctx, r.crowd.members, r.Parallel)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 // presence has every user change status, which goes to every contact; a round ends when all have heard of all.
 func (r *run) presence(ctx context.Context) error {
-	deliveries := len(r.crowd.members) * r.Graph.Contacts
+	deliveries := r.Graph.Deliveries()
 	if deliveries == 0 {
 		return nil
 	}

@@ -15,16 +15,16 @@ import (
 var errFixedRosters = errors.New("this server's rosters cannot be changed from here (-notify is not given)")
 
 // refresh has the service add one contact to, or remove it from, every user's roster, in posts of Names names, Parallel posts at a
-// time; a round ends when every client has its push.
+// time; a round ends when every client has its push. Users who are not online are named too, and are not counted.
 func (r *run) refresh(ctx context.Context) error {
 	if r.server.Change == nil {
 		return errFixedRosters
 	}
-	n := len(r.crowd.members)
-	users := make([]int, n)
+	users := make([]int, r.Graph.Users)
 	for i := range users {
 		users[i] = i
 	}
+	before, _ := r.Rosters.Requests()
 	stop, err := r.stopwatch(ctx, "refresh")
 	if err != nil {
 		return err
@@ -38,7 +38,11 @@ func (r *run) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	after, _ := r.Rosters.Requests()
+	n := len(r.crowd.members)
 	r.addCost("refresh", "refresh", c, n*r.Rounds)
+	r.add("refresh", "time of a round", "ms", float64(c.took.Milliseconds())/float64(r.Rounds))
+	r.add("refresh", "roster fetches for each refresh", "", float64(after-before)/float64(n*r.Rounds))
 	if r.Rounds%2 == 0 {
 		return nil
 	}
@@ -46,7 +50,7 @@ func (r *run) refresh(ctx context.Context) error {
 }
 
 func (r *run) refreshRound(ctx context.Context, users []int, add bool) error {
-	pushes := expect(len(users), add)
+	pushes := expect(len(r.crowd.members), add)
 	r.crowd.pushes.Store(pushes)
 	posts, postCtx := errgroup.WithContext(ctx)
 	posts.SetLimit(r.Parallel)

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Graph    *service.Graph
 	Client   client.Config // Addr is the server's
+	Rosters  *service.Service
 	Parallel int           // sign-ins and notifications at a time
 	Names    int           // users in one notification
 	Rounds   int           // of refresh and of presence
@@ -26,6 +27,7 @@ type Options struct {
 	Settle   time.Duration // before memory is read
 	Timeout  time.Duration // for anything that is waited for
 	Profiles string        // start of the names of profiles, "" for none
+	Storm    Storm
 }
 
 // Result is one number.
@@ -36,8 +38,12 @@ type Result struct {
 	Value    float64 `json:"value"`
 }
 
-// Names lists the scenarios in the order in which they run. The first two always do: the others need users.
-var Names = []string{"login", "idle", "refresh", "latency", "presence", "chat"}
+// Names lists the scenarios in the order in which they run. The first two always do: the others need users. The last one runs only where
+// it is asked for: it restarts the server.
+var Names = []string{"login", "idle", "refresh", "latency", "presence", "chat", "storm"}
+
+// Usual are the scenarios that run unless others are asked for.
+var Usual = Names[:len(Names)-1]
 
 // run is one server and its users while they are measured.
 type run struct {
@@ -53,7 +59,7 @@ func Run(ctx context.Context, server *peer.Running, o Options, wanted map[string
 	r := &run{Options: o, server: server}
 	r.crowd = newCrowd(o.Graph, &r.Client)
 	err := r.signIn(ctx)
-	steps := map[string]func(context.Context) error{"refresh": r.refresh, "latency": r.latency, "presence": r.presence, "chat": r.chat}
+	steps := map[string]func(context.Context) error{"refresh": r.refresh, "latency": r.latency, "presence": r.presence, "chat": r.chat, "storm": r.storm}
 	for _, name := range Names {
 		step := steps[name]
 		if err != nil || step == nil || !wanted[name] {

@@ -15,6 +15,11 @@ type Graph struct {
 	Contacts int // even, below Users
 	Host     string
 
+	// Online is how many users sign in, the first of the ring; an even number. The others exist for the roster service alone.
+	Online int
+	// Offline is how many contacts more each user has who never sign in. Neighbours in the ring share all but one of them.
+	Offline int
+
 	extra []atomic.Bool
 }
 
@@ -28,8 +33,52 @@ func NewGraph(users, contacts int, host string) (*Graph, error) {
 	case contacts >= users:
 		return nil, fmt.Errorf("%d contacts of %d users: give fewer contacts than users", contacts, users)
 	}
-	return &Graph{Users: users, Contacts: contacts, Host: host, extra: make([]atomic.Bool, users)}, nil
+	return &Graph{Users: users, Contacts: contacts, Host: host, Online: users, extra: make([]atomic.Bool, users)}, nil
 }
+
+// Resize sets Online, where 0 stands for everybody, and Offline.
+func (g *Graph) Resize(online, offline int) error {
+	if online == 0 {
+		online = g.Users
+	}
+	switch {
+	case online < 2 || online%2 != 0 || online > g.Users:
+		return fmt.Errorf("%d of %d users online: give an even number of at least 2, and no more than there are users", online, g.Users)
+	case offline < 0:
+		return fmt.Errorf("%d contacts who are never online: give 0 or more", offline)
+	}
+	g.Online, g.Offline = online, offline
+	return nil
+}
+
+// RosterSize returns how many contacts everybody has, online or not, without the friend more.
+func (g *Graph) RosterSize() int { return g.Contacts + g.Offline }
+
+// OnlineContacts returns how many contacts of user i sign in.
+func (g *Graph) OnlineContacts(i int) int {
+	if g.Online == g.Users {
+		return g.Contacts
+	}
+	n := 0
+	for k := range g.Contacts {
+		if g.Contact(i, k) < g.Online {
+			n++
+		}
+	}
+	return n
+}
+
+// Deliveries returns how many presences arrive when everybody online sends one to all contacts.
+func (g *Graph) Deliveries() int {
+	n := 0
+	for i := range g.Online {
+		n += g.OnlineContacts(i)
+	}
+	return n
+}
+
+// OfflineContact returns the address of the k-th contact of user i who never signs in, k from 0 to Offline-1.
+func (g *Graph) OfflineContact(i, k int) string { return "o" + strconv.Itoa(i+k) + "@" + g.Host }
 
 // User returns the localpart of user i.
 func User(i int) string { return "u" + strconv.Itoa(i) }
@@ -100,8 +149,20 @@ func (g *Graph) AppendRoster(dst []byte, i int) []byte {
 		dst = strconv.AppendInt(dst, int64(other), 10)
 		dst = append(dst, `","groups":{"Friends":true}}`...)
 	}
+	for k := range g.Offline {
+		if g.Contacts+k > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `"o`...)
+		dst = strconv.AppendInt(dst, int64(i+k), 10)
+		dst = append(dst, '@')
+		dst = append(dst, g.Host...)
+		dst = append(dst, `":{"name":"Somebody `...)
+		dst = strconv.AppendInt(dst, int64(i+k), 10)
+		dst = append(dst, `","groups":{"Others":true}}`...)
+	}
 	if g.HasExtra(i) {
-		if g.Contacts > 0 {
+		if g.RosterSize() > 0 {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, '"')

@@ -43,6 +43,28 @@ func TestGraphRefusals(t *testing.T) {
 	}
 }
 
+func TestResize(t *testing.T) {
+	g, err := NewGraph(10, 4, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range [][2]int{{1, 0}, {3, 0}, {12, 0}, {-2, 0}, {0, -1}} {
+		if err := g.Resize(wrong[0], wrong[1]); err == nil {
+			t.Errorf("%v: no error", wrong)
+		}
+	}
+	if err := g.Resize(0, 0); err != nil || g.Online != 10 || g.Deliveries() != 40 {
+		t.Errorf("%v: %d online, %d deliveries", err, g.Online, g.Deliveries())
+	}
+	if err := g.Resize(4, 7); err != nil || g.RosterSize() != 11 {
+		t.Errorf("%v: %d contacts", err, g.RosterSize())
+	}
+	// u0 knows u1, u2 and, offline, u8, u9; u1 knows u0, u2, u3 and u9.
+	if g.OnlineContacts(0) != 2 || g.OnlineContacts(1) != 3 || g.Deliveries() != 10 {
+		t.Errorf("%d and %d contacts online, %d deliveries", g.OnlineContacts(0), g.OnlineContacts(1), g.Deliveries())
+	}
+}
+
 func TestIndex(t *testing.T) {
 	for address, want := range map[string]int{"u0@h": 0, "u12@localhost/r": 12} {
 		if got, ok := Index([]byte(address)); !ok || got != want {
@@ -57,9 +79,13 @@ func TestIndex(t *testing.T) {
 }
 
 func TestRosterDocument(t *testing.T) {
-	for _, contacts := range []int{0, 4} {
+	for _, size := range [][2]int{{0, 0}, {4, 0}, {0, 3}, {4, 3}} {
+		contacts := size[0]
 		g, err := NewGraph(10, contacts, "h")
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Resize(0, size[1]); err != nil {
 			t.Fatal(err)
 		}
 		for _, extra := range []bool{true, false} {
@@ -75,8 +101,13 @@ func TestRosterDocument(t *testing.T) {
 				t.Errorf("%d contacts: the friend more: %v, want %v", contacts, has, extra)
 			}
 			delete(got, g.Extra(3))
-			if len(got) != contacts {
-				t.Errorf("%d contacts, want %d", len(got), contacts)
+			if len(got) != g.RosterSize() {
+				t.Errorf("%d contacts, want %d", len(got), g.RosterSize())
+			}
+			for k := range g.Offline {
+				if item := got[g.OfflineContact(3, k)]; item.Name == "" || !item.Groups["Others"] {
+					t.Errorf("contact %d of those offline: %+v", k, item)
+				}
 			}
 			for k := range contacts {
 				if item := got[g.JID(g.Contact(3, k))]; item.Name == "" || !item.Groups["Friends"] {

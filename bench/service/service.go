@@ -20,8 +20,9 @@ type Service struct {
 	listener net.Listener
 
 	requests atomic.Int64
-	under    atomic.Int64 // requests being answered now
-	most     atomic.Int64 // the most there were at a time
+	under    atomic.Int64   // requests being answered now
+	most     atomic.Int64   // the most there were at a time
+	each     []atomic.Int32 // requests for each user since Forget
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -34,7 +35,7 @@ func Serve(addr string, g *Graph, delay time.Duration) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("roster service: %w", err)
 	}
-	s := &Service{graph: g, delay: delay, listener: l, conns: make(map[net.Conn]struct{})}
+	s := &Service{graph: g, delay: delay, listener: l, conns: make(map[net.Conn]struct{}), each: make([]atomic.Int32, g.Users)}
 	s.wg.Add(1)
 	go s.accept()
 	return s, nil
@@ -45,6 +46,25 @@ func (s *Service) URL() string { return "http://" + s.listener.Addr().String() +
 
 // Requests returns how many fetches were answered so far, and the most that waited at one time.
 func (s *Service) Requests() (total, most int64) { return s.requests.Load(), s.most.Load() }
+
+// Forget counts from nothing again.
+func (s *Service) Forget() {
+	s.requests.Store(0)
+	s.most.Store(0)
+	for i := range s.each {
+		s.each[i].Store(0)
+	}
+}
+
+// MostForOne returns how often the user was asked for who was asked for most often since Forget, and who that is.
+func (s *Service) MostForOne() (times int, user string) {
+	for i := range s.each {
+		if n := int(s.each[i].Load()); n > times {
+			times, user = n, User(i)
+		}
+	}
+	return times, user
+}
 
 // Close stops the service and waits for its goroutines.
 func (s *Service) Close() error {
@@ -139,9 +159,10 @@ func (s *Service) answer(dst, user []byte, last bool) []byte {
 	if !ok || i >= s.graph.Users {
 		return append(dst, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: "+connection+"\r\n\r\n"...)
 	}
+	s.each[i].Add(1)
 	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: "+connection+"\r\nContent-Length: "...)
 	// The length is known only after the body: room for it, padded with the white space that a field value may begin with.
-	const room = "         0"
+	const room = "         0" // as long as the longest length
 	at := len(dst)
 	dst = append(dst, room+"\r\n\r\n"...)
 	start := len(dst)

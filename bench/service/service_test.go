@@ -50,6 +50,14 @@ func TestServiceAnswersFetches(t *testing.T) {
 	if total, most := s.Requests(); total != 4 || most != 1 {
 		t.Errorf("%d requests, at most %d at a time", total, most)
 	}
+	if times, user := s.MostForOne(); times != 2 || user != "u1" {
+		t.Errorf("%s was asked for %d times", user, times)
+	}
+	s.Forget()
+	total, most := s.Requests()
+	if times, _ := s.MostForOne(); total != 0 || most != 0 || times != 0 {
+		t.Errorf("%d requests, %d at a time, %d for one user after all was forgotten", total, most, times)
+	}
 	client.CloseIdleConnections()
 	if err := s.Close(); err != nil {
 		t.Error(err)
