@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -152,7 +153,8 @@ func (c *conn) negotiated(s Session, el *xmlstream.Element) bool {
 
 // setLang gives what people read the language of the client's stream, as RFC 6120 section 8.1.5 asks of a server.
 func (c *conn) setLang(el *xmlstream.Element) {
-	if c.lang != "" && el.Local != "iq" && len(el.Nodes) > 0 && el.Lang() == "" {
+	declared := func(a xmlstream.Attr) bool { return a.Local == "lang" && a.Space == ns.XML } // empty is declared, too
+	if c.lang != "" && el.Local != "iq" && len(el.Nodes) > 0 && !slices.ContainsFunc(el.Attrs, declared) {
 		el.Attrs = append(el.Attrs, xmlstream.Attr{Space: ns.XML, Local: "lang", Value: c.lang})
 	}
 }

@@ -99,7 +99,7 @@ func hostKeys() []key {
 		duration("roster.max_age", "10m", func(t target) *time.Duration { return &t.host.Roster.MaxAge },
 			0, 365*24*time.Hour, "How long a copy is used without asking, unless the service says it with Cache-Control"),
 		duration("roster.login_wait", "2s", func(t target) *time.Duration { return &t.host.Roster.LoginWait },
-			0, time.Minute, "How long a client waits for the service when an older copy can be served instead"),
+			0, 20*time.Second, "How long a client waits for the service when an older copy can be served instead"),
 		size("roster.max_bytes", "4 MiB", func(t target) *int64 { return &t.host.Roster.MaxBytes }, 1<<10, 1<<30,
 			"Largest roster document, after decompression"),
 		count("roster.max_items", 10_000, func(t target) *int { return &t.host.Roster.MaxItems }, 1, 1_000_000,

@@ -35,13 +35,9 @@ func (h *Host) deliverAccount(ctx context.Context, p *Passage) {
 	}
 	sessions := h.online.of(p.To.Local())
 	if p.To.IsFull() {
-		if s := find(sessions, p.To); s != nil { // section 8.5.3.1
-			if !s.Send(p.Wire()) {
-				h.unclaimed(ctx, p)
-			}
-			return
+		if s := find(sessions, p.To); s == nil || !s.Send(p.Wire()) { // section 8.5.3.1
+			h.noSuchResource(ctx, p, sessions)
 		}
-		h.noSuchResource(ctx, p, sessions)
 		return
 	}
 	switch p.Kind {
@@ -82,11 +78,12 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 			}
 		}
 		return
-	default: // to the most available ones
-		best := topPriority(sessions)
-		for _, s := range sessions {
-			if prio, ok := s.Available(); ok && best >= 0 && prio == best && s.Send(p.Wire()) {
-				taken = true
+	default: // to the most available ones; one that is just ending takes nothing, and the next are tried
+		for best := topPriority(sessions, 127); best >= 0 && !taken; best = topPriority(sessions, best-1) {
+			for _, s := range sessions {
+				if prio, ok := s.Available(); ok && prio == best && s.Send(p.Wire()) {
+					taken = true
+				}
 			}
 		}
 	}
@@ -95,11 +92,12 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 	}
 }
 
-// topPriority gives the highest priority among the available sessions, -1 when none is zero or more.
-func topPriority(sessions []*session.Session) int {
+// topPriority gives the highest priority among the available sessions that is not over a bound, -1 when none is zero or
+// more.
+func topPriority(sessions []*session.Session, bound int) int {
 	best := -1
 	for _, s := range sessions {
-		if prio, ok := s.Available(); ok && prio > best {
+		if prio, ok := s.Available(); ok && prio > best && prio <= bound {
 			best = prio
 		}
 	}

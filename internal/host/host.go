@@ -12,8 +12,10 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"rollcall/internal/jid"
+	"rollcall/internal/ns"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -25,6 +27,7 @@ type Options struct {
 	Features        []Feature
 	SessionsPerUser int
 	OutboxBytes     int
+	StanzaBytes     int // the most that a client may send at once
 	Log             *slog.Logger
 }
 
@@ -86,8 +89,11 @@ func (h *Host) Start() {
 	}
 }
 
-// Stop ends every session with reason, waits until they are gone, then ends the background work. When ctx is done
-// first, what is left is cut.
+// farewell is how long sessions have, when the host stops, to take what is still to be told them.
+const farewell = 5 * time.Second
+
+// Stop ends every session with reason, waits until they are gone, then ends the background work. Connections that do not
+// take what is told them in 5 seconds, or until ctx is done, are cut.
 func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
 	h.mu.Lock()
 	h.stopped = true
@@ -96,10 +102,13 @@ func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
 	for _, s := range all {
 		s.Close(reason)
 	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
 	for _, s := range all {
 		select {
-		case <-s.Ended():
+		case <-s.StreamEnded():
 		case <-ctx.Done():
+			s.Abort()
 		}
 	}
 	h.cancel()
@@ -125,6 +134,7 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 	for {
 		old, err := h.admit(s)
 		if err != nil {
+			s.Discard(err)
 			return nil, err
 		}
 		if old == nil {
@@ -134,7 +144,9 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 		select { // others must see the old one go before the new one comes
 		case <-old.Ended():
 		case <-ctx.Done():
-			return nil, stanza.NewError(stanza.ResourceConstraint, "the old session of this resource has not ended yet")
+			err := stanza.NewError(stanza.ResourceConstraint, "the old session of this resource has not ended yet")
+			s.Discard(err)
+			return nil, err
 		}
 	}
 	defer s.Opened()
@@ -198,8 +210,12 @@ func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 		h.replyError(p, err)
 		return
 	}
-	if !st.To.IsZero() {
-		el.SetAttr("to", st.To.String()) // canonical, as it was understood
+	// Canonical, as it was understood; an empty 'to' is none, and is taken away, for an address may be put there.
+	el.SetAttr("to", st.To.String())
+	if el.XMLSize(ns.Client) > expansion*h.opts.StanzaBytes {
+		s.Close(&stanza.StreamError{Condition: stanza.StreamPolicyViolation,
+			Text: "written with its namespaces where they belong, this stanza is too large"})
+		return
 	}
 	ctx := s.Context()
 	done, err := h.walk(ctx, Sent, p)
@@ -211,6 +227,10 @@ func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 		h.route(ctx, p)
 	}
 }
+
+// expansion is how much larger a stanza may be when it is written by us, compared with the limit for what clients send:
+// escapes differ, and a prefix that the client declared once is a declaration on each element.
+const expansion = 4
 
 // recovered keeps a fault in the handling of one stanza from ending the server: it ends that session.
 func (h *Host) recovered(s *session.Session) {

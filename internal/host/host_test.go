@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -33,7 +34,7 @@ func (sink) Info() session.ConnInfo  { return session.ConnInfo{Transport: "sink"
 
 func newHost(t testing.TB, features ...Feature) *Host {
 	h, err := New(t.Context(), NewRegistry(), Options{Name: "localhost", Features: features, SessionsPerUser: 10,
-		OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+		OutboxBytes: 1 << 20, StanzaBytes: 256 << 10, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,4 +170,51 @@ func BenchmarkMessage(b *testing.B) {
 	for b.Loop() {
 		h.Receive(john, el)
 	}
+}
+
+// A small stanza that would be huge when its namespaces are written where they belong ends its sender's session, and
+// reaches nobody.
+func TestAmplification(t *testing.T) {
+	h := newHost(t)
+	john, marie := bind(t, h, "john", sink{}), bind(t, h, "marie", sink{})
+	doc := "<message xmlns='jabber:client' to='marie@localhost/x'><x xmlns='urn:y' xmlns:p='" + strings.Repeat("n", 3000) + "'>" +
+		strings.Repeat("<p:a/>", 4000) + "</x></message>"
+	el, err := xmlstream.ParseElement([]byte(doc), xmlstream.Limits{Bytes: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Receive(john, el)
+	<-john.Ended()
+	var serr *stanza.StreamError
+	if !errors.As(context.Cause(john.Context()), &serr) || serr.Condition != stanza.StreamPolicyViolation {
+		t.Errorf("the sender's session: %v", context.Cause(john.Context()))
+	}
+	if marie.Context().Err() != nil {
+		t.Error("the recipient's session has ended")
+	}
+}
+
+// A session that is just ending takes nothing: the message goes to the next best.
+func TestMessageToTheNextBest(t *testing.T) {
+	h := newHost(t)
+	john := bind(t, h, "john", sink{})
+	alive := sink{make(chan string, 1)}
+	best, err := h.Bind(t.Context(), "marie", "best", sink{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := h.Bind(t.Context(), "marie", "next", alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	best.Close(nil)
+	<-best.Ended()
+	h.online.add(best, 10) // as it is between its end and its teardown
+	best.SetAvailable(5)
+	next.SetAvailable(0)
+	h.Receive(john, message())
+	if got := <-alive.got; !strings.Contains(got, "Saturday") {
+		t.Errorf("got %s", got)
+	}
+	h.online.remove(best)
 }

@@ -32,11 +32,13 @@ type Options struct {
 
 // Known is a roster as the service gave it, and when. It is immutable.
 type Known struct {
-	Roster  *rosterdoc.Roster
-	ETag    string
-	AsOf    time.Time     // when the fetch that brought or confirmed it began
-	MaxAge  time.Duration // how long it may be used without asking
-	Dropped []rosterdoc.Dropped
+	Roster *rosterdoc.Roster
+	ETag   string
+	AsOf   time.Time     // when the fetch that brought or confirmed it began
+	MaxAge time.Duration // how long it may be used without asking
+	// StaleIfError is how long after that it may be used when the service fails; less than 0: for ever.
+	StaleIfError time.Duration
+	Dropped      []rosterdoc.Dropped
 }
 
 // Listener is told of the changes of an online user's roster. Its methods are called by the user's owner.
@@ -118,7 +120,25 @@ func (e *Engine) Detach(u *User) {
 		return
 	}
 	u.setListener(nil)
-	if u.Current() == nil {
+	e.putAway(u)
+}
+
+// leave is called when a user's fetch has ended, which the user may have been kept for.
+func (e *Engine) leave(u *User) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if u.attached == 0 && u.idle == nil && e.users[u.name] == u {
+		e.putAway(u)
+	}
+}
+
+// putAway keeps or forgets a user who is offline. One who is being fetched stays as he is, so that whoever signs in next
+// finds the fetch that is under way.
+func (e *Engine) putAway(u *User) {
+	switch {
+	case u.flying():
+		return
+	case u.Current() == nil:
 		delete(e.users, u.name)
 		return
 	}
@@ -130,12 +150,17 @@ func (e *Engine) Detach(u *User) {
 	}
 }
 
-// lookup gives a user who is online or whose copy is kept; online tells which.
-func (e *Engine) lookup(name string) (u *User, online bool) {
+// lookup gives a user who is online or whose copy is kept.
+func (e *Engine) lookup(name string) *User {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	u = e.users[name]
-	return u, u != nil && u.attached > 0
+	return e.users[name]
+}
+
+func (e *Engine) isOnline(u *User) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return u.attached > 0
 }
 
 // Counts is how many rosters the engine holds, by what is known of them.

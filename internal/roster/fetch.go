@@ -23,6 +23,7 @@ type fetchState struct {
 	failures int    // in a row
 	lastErr  error  // of the last fetch, nil when it succeeded
 	retry    *time.Timer
+	patient  bool // the retry is not to be hurried
 	waiters  []*waiter
 }
 
@@ -64,19 +65,24 @@ func (u *User) Ask(done func(Outcome)) {
 	u.wait(u.want(newest), loginTries, wait, done)
 }
 
-// Suspect says that something newer than the copy contradicts it: a copy from before asOf is fetched again, unless
-// that is going to happen anyway.
+// Suspect says that something newer than the copy contradicts it: a copy from before asOf is fetched again. A fetch under
+// way may have begun too early as well.
 func (u *User) Suspect(asOf time.Time) {
-	if k := u.Current(); k != nil && k.AsOf.Before(asOf) && !u.outOfDate() {
-		u.want(newer)
-		u.fly()
+	if k := u.Current(); k != nil && !k.AsOf.Before(asOf) {
+		return
 	}
+	u.want(newer)
+	u.fly()
 }
 
-// renew asks again for a copy that is near its age.
+// renew asks again for a copy that is near its age, or that is known to be out of date and that nobody is asking for.
 func (u *User) renew() {
+	if u.outOfDate() {
+		u.fly()
+		return
+	}
 	k := u.Current()
-	if k == nil || u.outOfDate() {
+	if k == nil {
 		return
 	}
 	early := time.Duration(rand.Int64N(int64(k.MaxAge)/5 + 1))
@@ -123,7 +129,7 @@ func (u *User) wait(ticket uint64, tries int, timeout time.Duration, done func(O
 	w.timer = time.AfterFunc(timeout, func() {
 		u.Post(func() {
 			if u.leave(w) {
-				done(Outcome{Known: u.Current(), Err: u.waitError()})
+				done(Outcome{Known: u.usable(), Err: u.waitError()})
 			}
 		})
 	})
@@ -131,6 +137,15 @@ func (u *User) wait(ticket uint64, tries int, timeout time.Duration, done func(O
 	u.fetch.waiters = append(u.fetch.waiters, w)
 	u.mu.Unlock()
 	u.fly()
+}
+
+// usable gives what is known if it may be used although the service fails.
+func (u *User) usable() *Known {
+	k := u.Current()
+	if k != nil && k.StaleIfError >= 0 && time.Since(k.AsOf) > k.MaxAge+k.StaleIfError {
+		return nil
+	}
+	return k
 }
 
 // ErrTimeout: the service has not answered in the time that somebody could wait.
@@ -187,6 +202,7 @@ func (u *User) fetchLoop() {
 		if f.wanted <= f.applied {
 			f.flying = false
 			u.mu.Unlock()
+			u.engine.leave(u)
 			return
 		}
 		f.begun++
@@ -205,6 +221,7 @@ func (u *User) fetchLoop() {
 		}
 		if err != nil {
 			u.Do(func() { u.failed(n, err) })
+			u.engine.leave(u)
 			return
 		}
 		u.Do(func() { u.arrived(n, began, res) })
@@ -214,10 +231,12 @@ func (u *User) fetchLoop() {
 // arrived applies what fetch n brought; called by the owner.
 func (u *User) arrived(n uint64, began time.Time, res rosterhttp.Result) {
 	old := u.Current()
-	k := &Known{Roster: res.Roster, ETag: res.ETag, AsOf: began, MaxAge: u.engine.opts.MaxAge, Dropped: res.Dropped}
+	k := &Known{Roster: res.Roster, ETag: res.ETag, AsOf: began, MaxAge: u.engine.opts.MaxAge,
+		StaleIfError: res.StaleIfError, Dropped: res.Dropped}
 	if res.MaxAge >= 0 {
-		k.MaxAge = max(res.MaxAge, minAge)
+		k.MaxAge = res.MaxAge
 	}
+	k.MaxAge = max(k.MaxAge, minAge)
 	var changes []rosterdoc.Change
 	switch {
 	case res.NotModified:
@@ -257,10 +276,10 @@ const minAge = time.Second
 // failed notes that fetch n failed; called by the owner. Whoever has waited long enough gets what is known.
 func (u *User) failed(n uint64, err error) {
 	temporary := isTemporary(err)
-	if temporary {
+	if isDown(err) {
 		u.engine.down.Store(true)
 	}
-	known := u.Current()
+	known := u.usable()
 	u.mu.Lock()
 	f := &u.fetch
 	f.flying = false
@@ -324,6 +343,7 @@ func (u *User) scheduleRetry(err error, known bool) {
 	if errors.As(err, &herr) && herr.RetryAfter > 0 {
 		delay = min(max(delay, herr.RetryAfter), retryLongest)
 	}
+	f.patient = !isDown(err) // what one user's answer says is not changed by another's
 	delay += time.Duration(rand.Int64N(int64(delay) / 5))
 	f.retry = time.AfterFunc(delay, func() {
 		u.mu.Lock()
@@ -340,7 +360,7 @@ func (u *User) scheduleRetry(err error, known bool) {
 func (u *User) hurry() {
 	u.mu.Lock()
 	f := &u.fetch
-	waiting := f.retry != nil
+	waiting := f.retry != nil && !f.patient
 	if waiting {
 		f.retry.Stop()
 		f.retry = nil
@@ -349,6 +369,15 @@ func (u *User) hurry() {
 	if waiting {
 		u.fly()
 	}
+}
+
+// isDown tells whether a failed fetch says that the service does not answer anybody.
+func isDown(err error) bool {
+	var herr *rosterhttp.Error
+	if !errors.As(err, &herr) {
+		return false
+	}
+	return herr.Kind == rosterhttp.Unavailable || herr.Kind == rosterhttp.Timeout || herr.Kind == rosterhttp.BreakerOpen
 }
 
 // isTemporary tells whether a failed fetch may go well if it is tried again soon.

@@ -100,6 +100,12 @@ func (u *User) call(fn func()) {
 	fn()
 }
 
+func (u *User) flying() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.fetch.flying
+}
+
 func (u *User) setListener(l Listener) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

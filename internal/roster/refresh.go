@@ -49,13 +49,13 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 	// not from when its turn comes.
 	jobs := make([]job, 0, len(names))
 	for i, name := range names {
-		u, online := e.lookup(name)
+		u := e.lookup(name)
 		if u == nil {
 			results[i].Kind = Offline
 			continue
 		}
 		ticket := u.want(notified)
-		if !online {
+		if !e.isOnline(u) { // looked at after the mark: who comes between is served nothing older
 			results[i].Kind = Offline
 			continue
 		}
@@ -80,7 +80,8 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 
 // refresh waits until a fetch of at least that number is applied.
 func (u *User) refresh(ctx context.Context, ticket uint64) Result {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil { // nobody waits any more, but what was told stays true
+		u.fly()
 		return Result{Kind: Failed, Err: err}
 	}
 	done := make(chan Outcome, 1)

@@ -502,7 +502,7 @@ func TestServiceIsBack(t *testing.T) {
 	inWorld(t, func(w world) {
 		ann, ben := w.Attach("ann", &ear{}), w.Attach("ben", &ear{})
 		first := w.ask(ann)
-		(<-w.src.asked).fails(&rosterhttp.Error{Kind: rosterhttp.Status, Status: 503, RetryAfter: time.Minute, Err: errors.New("busy")})
+		(<-w.src.asked).fails(&rosterhttp.Error{Kind: rosterhttp.BreakerOpen, RetryAfter: time.Minute, Err: errors.New("down")})
 		w.none(first)
 		began := time.Now()
 		second := w.ask(ben)

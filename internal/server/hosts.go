@@ -46,7 +46,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	}
 	h.host, err = host.New(s.alive, s.registry, host.Options{
 		Name: c.Name, Features: s.features(c, engine), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
-		OutboxBytes: s.cfg.Limits.OutboxBytes, Log: s.log,
+		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Log: s.log,
 	})
 	return err
 }

@@ -59,7 +59,7 @@ func (s *Server) newAdmin() *admin.API {
 			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, Rosters: refresher{h.engine}, Status: h.status,
 		})
 	}
-	return admin.New(s.alive, o)
+	return admin.New(s.accepting, o)
 }
 
 func (s *Server) isReady() bool {

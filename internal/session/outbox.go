@@ -2,18 +2,42 @@ package session
 
 import (
 	"sync"
+	"time"
 
 	"rollcall/internal/stanza"
 )
 
 // outbox holds the stanzas that wait to be written. Sends only append to it; a goroutine writes while there is
-// something to write and takes all that has piled up at once. It is bounded in bytes, those being written included.
+// something to write and takes what has piled up at once. It is bounded in bytes, those being written included.
+//
+// The bound is for clients that do not read. One that does may be sent more for a while: a roster of thousands of
+// contacts, or the presence of them all, comes faster than any network takes it. So beyond the bound stanzas are still
+// taken, up to burst times as much, while the last write has been done a moment ago; and a stanza that finds nothing
+// waiting is taken whatever its size.
 type outbox struct {
 	mu      sync.Mutex
 	queue   []stanza.Wire
 	bytes   int  // in queue and in the batch being written
 	writing bool // a writer goroutine exists
 	closed  error
+	taken   time.Time // when the writer last began a batch: it had written the one before
+}
+
+const (
+	burst     = 4
+	moment    = 2 * time.Second
+	batchSize = 64 << 10 // bytes that the writer takes at a time, so that it shows that it gets on
+)
+
+// full tells whether a stanza of that size is too much.
+func (o *outbox) full(size, limit int) bool {
+	switch {
+	case o.bytes == 0 || o.bytes+size <= limit:
+		return false
+	case o.bytes+size > burst*limit:
+		return true
+	}
+	return time.Since(o.taken) > moment
 }
 
 // wireOverhead is what a queued stanza costs beside its bytes, so that a queue of tiny ones is bounded as well.
@@ -32,7 +56,7 @@ func (s *Session) Send(w stanza.Wire) bool {
 		o.mu.Unlock()
 		return false
 	}
-	if o.bytes+size > s.opts.OutboxBytes {
+	if o.full(size, s.opts.OutboxBytes) {
 		o.mu.Unlock()
 		s.Close(ErrOverflow)
 		return false
@@ -45,6 +69,7 @@ func (s *Session) Send(w stanza.Wire) bool {
 	start := !o.writing
 	if start {
 		o.writing = true
+		o.taken = time.Now()
 		s.owner.Add(1)
 	}
 	o.mu.Unlock()
@@ -83,6 +108,18 @@ func (o *outbox) take(done []stanza.Wire, doneBytes int) (batch []stanza.Wire, s
 		o.queue = nil
 		o.writing = o.closed != nil
 		return nil, 0, o.closed
+	}
+	o.taken = time.Now()
+	if o.bytes > batchSize {
+		n := 0
+		for n < len(o.queue) && size < batchSize {
+			size += o.queue[n].Len() + wireOverhead
+			n++
+		}
+		if n < len(o.queue) {
+			batch, o.queue = o.queue[:n:n], o.queue[n:]
+			return batch, size, nil
+		}
 	}
 	batch, size = o.queue, o.bytes
 	o.queue = nil

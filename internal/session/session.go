@@ -39,6 +39,7 @@ type Session struct {
 	cancel  context.CancelCauseFunc
 	owner   *sync.WaitGroup // counts our goroutines for whoever stops the server
 	opened  chan struct{}   // closed when the features know the session
+	over    chan struct{}   // closed when the stream is closed
 	ended   chan struct{}   // closed when the stream is closed and everything is released
 
 	// availability is the presence priority plus availableBias while the session is available, 0 otherwise. It is
@@ -55,7 +56,7 @@ const availableBias = 1 << 16
 // New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
 func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
 	s := &Session{jid: j, conn: c, opts: o, started: time.Now(), owner: wg,
-		opened: make(chan struct{}), ended: make(chan struct{})}
+		opened: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s
 }
@@ -81,6 +82,15 @@ func (s *Session) Context() context.Context { return s.ctx }
 // Opened says that the features have been told of the session. It must be called once: a session that ends before
 // waits for it, so that no feature sees a session end that it has not seen begin.
 func (s *Session) Opened() { close(s.opened) }
+
+// Discard releases a session that was made and is not to be used.
+func (s *Session) Discard(reason error) { s.cancel(reason) }
+
+// Abort cuts the connection of a session that has been closed and whose client does not take what is left for it.
+func (s *Session) Abort() { s.conn.Abort() }
+
+// StreamEnded is closed when nothing is written to the client any more.
+func (s *Session) StreamEnded() <-chan struct{} { return s.over }
 
 // Ended is closed when the session has ended and the features were told.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
@@ -150,6 +160,7 @@ func (s *Session) teardown() {
 
 // endStream says good-bye on the connection; called by the writer once the outbox is closed and empty.
 func (s *Session) endStream(reason error) {
+	defer close(s.over)
 	var serr *stanza.StreamError
 	if errors.As(reason, &serr) || errors.Is(reason, ErrClosed) {
 		s.conn.End(serr)

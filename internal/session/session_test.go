@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -162,6 +163,12 @@ func TestOverflow(t *testing.T) {
 		p := &pen{ink: make(chan struct{})}
 		s, wg := open(t, p, Options{OutboxBytes: 10 * (wireOverhead + message(1).Len())})
 		taken := 0
+		for range 10 {
+			if s.Send(message(1)) {
+				taken++
+			}
+		}
+		time.Sleep(2 * moment) // of the bubble's clock; the first write still hangs
 		for s.Send(message(1)) {
 			taken++
 		}
@@ -171,6 +178,42 @@ func TestOverflow(t *testing.T) {
 		wg.Wait() // the stalled write has been cut
 		if !errors.Is(context.Cause(s.Context()), ErrOverflow) {
 			t.Errorf("cause: %v", context.Cause(s.Context()))
+		}
+	})
+}
+
+// A client that reads may be sent more than the bound for a moment, but not any amount.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pen{ink: make(chan struct{})}
+		s, wg := open(t, p, Options{OutboxBytes: 10 * (wireOverhead + message(1).Len())})
+		taken := 0
+		for s.Send(message(1)) {
+			taken++
+		}
+		if taken != burst*10 {
+			t.Errorf("took %d stanzas", taken)
+		}
+		wg.Wait()
+	})
+}
+
+// A stanza that finds nothing waiting is taken whatever its size.
+func TestLargeStanza(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pen{}
+		s, wg := open(t, p, Options{OutboxBytes: 100})
+		large := stanza.NewWire(xmlstream.New(ns.Client, "message", "id", strings.Repeat("x", 10_000)))
+		for range 3 {
+			if !s.Send(large) {
+				t.Error("it was not taken")
+			}
+			synctest.Wait()
+		}
+		s.Close(nil)
+		wg.Wait()
+		if n := len(p.text()); n < 30_000 {
+			t.Errorf("%d bytes were written", n)
 		}
 	})
 }

@@ -175,11 +175,17 @@ func (a *account) retract(ctx context.Context, r *resource, gone *host.Passage) 
 	registry := a.feature.opts.Registry
 	if r.presence != nil {
 		registry.Broadcast(ctx, gone, a.jid)
+		if gone.Session == r.session { // said by the client: section 4.5.2 has it told as well
+			r.session.Send(gone.Wire().To(r.session.JID().String()))
+		}
 		if k := a.user.Current(); k != nil && r.announced {
 			a.broadcast(ctx, gone, k)
 		}
 	}
 	for j := range r.directed {
+		if r.announced && a.visibleTo(j.Bare()) {
+			continue // it is a contact and has been told
+		}
 		st := *gone.Stanza
 		st.To = j
 		st.Element = gone.Element.Clone().SetAttr("to", j.String())
@@ -204,6 +210,11 @@ func (a *account) unavailable(r *resource) *host.Passage {
 // maxDirected bounds the addresses that a session may have sent directed presence to.
 const maxDirected = 1000
 
+func (r *resource) sentTo(j jid.JID) bool {
+	_, ok := r.directed[j]
+	return ok
+}
+
 // direct notes to whom a session sends directed presence (RFC 6121 section 4.6).
 func (a *account) direct(p *host.Passage) (err error) {
 	a.user.Do(func() {
@@ -212,7 +223,7 @@ func (a *account) direct(p *host.Passage) (err error) {
 		case r == nil:
 		case p.Type == stanza.TypeUnavailable:
 			delete(r.directed, p.To)
-		case len(r.directed) >= maxDirected:
+		case len(r.directed) >= maxDirected && !r.sentTo(p.To):
 			err = stanza.NewError(stanza.ResourceConstraint, "directed presence to "+strconv.Itoa(maxDirected)+" addresses already")
 		default:
 			if r.directed == nil {
@@ -224,10 +235,16 @@ func (a *account) direct(p *host.Passage) (err error) {
 	return err
 }
 
-// received keeps what is not for users from reaching them: probes and subscriptions, which only a server of ours
-// sends or none.
+// received keeps what is not for users from reaching them: probes and subscriptions, which only a server of ours sends or
+// none, and requests about rosters, which a client could take for its server's (RFC 6121 section 2.1.6).
 func (c *Contacts) received(_ context.Context, p *host.Passage) (done bool, err error) {
-	return p.Kind == stanza.Presence && (p.Type == stanza.TypeProbe || p.IsSubscription()), nil
+	if p.Kind == stanza.Presence {
+		return p.Type == stanza.TypeProbe || p.IsSubscription(), nil
+	}
+	if p.IsRequest() && p.To.IsFull() && p.First().Space == ns.Roster {
+		return true, stanza.NewError(stanza.ServiceUnavailable, "")
+	}
+	return false, nil
 }
 
 // audience is those of a user's sessions that see contacts' presence, and how it is addressed to them.
@@ -324,7 +341,7 @@ func (a *account) follow(ctx context.Context, c rosterdoc.Change, k *roster.Know
 	switch {
 	case after.Has(rosterdoc.To) && !before.Has(rosterdoc.To):
 		a.probe(contact, a.audience(), k.AsOf)
-	case before.Has(rosterdoc.To) && !after.Has(rosterdoc.To):
+	case !after.Has(rosterdoc.To) && (before.Has(rosterdoc.To) || c.Kind == rosterdoc.Removed):
 		a.withdraw(contact, a.audience())
 	}
 }

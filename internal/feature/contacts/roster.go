@@ -24,7 +24,20 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 	}
 	answer := iq.Defer()
 	a.user.Do(func() {
+		asks := a.find(iq.Session)
+		if asks == nil {
+			answer.Send(nil, errEnded)
+			return
+		}
+		if asks.asking >= maxAsking {
+			answer.Send(nil, &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint,
+				Text: "this client waits for its roster already"})
+			return
+		}
+		asks.asking++
+		asks.interested = false // the answer has it all; pushes follow it
 		a.user.Ask(func(o roster.Outcome) {
+			asks.asking--
 			r := a.find(iq.Session)
 			switch {
 			case r == nil:
@@ -42,6 +55,9 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 	})
 	return nil, host.ErrDeferred
 }
+
+// maxAsking bounds the requests of one session that wait.
+const maxAsking = 8
 
 // errEnded answers a session that ended while its request was on the way; nobody will read it.
 var errEnded = stanza.NewError(stanza.RecipientUnavailable, "the session has ended")
