@@ -34,11 +34,12 @@ type work struct {
 	open     []openElement
 	elements int // how many of nodes are elements
 	declared int // how many attributes were declarations
+	spread   int // see parser.spread
 }
 
 func (w *work) reset() {
 	w.nodes, w.attrs, w.bindings, w.uris, w.open = w.nodes[:0], w.attrs[:0], w.bindings[:0], w.uris[:0], w.open[:0]
-	w.elements, w.declared = 0, 0
+	w.elements, w.declared, w.spread = 0, 0, 0
 }
 
 // tag is a start tag that was read.
@@ -78,8 +79,14 @@ func (p *parser) open(b []byte, t tag) error {
 			return err
 		}
 	}
+	if parent == nil || n.uri != w.nodes[parent.node].uri {
+		p.spread(n.uri)
+	}
 	if err := p.resolveAttrs(t.attrs); err != nil {
 		return err
+	}
+	if w.spread > p.lim.Bytes {
+		return excessive("an element would be too long with its namespaces written out")
 	}
 	n.attrs = uint32(len(w.attrs))
 	if err := p.addNode(n, parent); err != nil {
@@ -109,6 +116,7 @@ func (p *parser) resolveAttrs(first int) error {
 			if a.uri, err = p.lookUp(a.prefix); err != nil {
 				return err
 			}
+			p.spread(a.uri)
 		}
 		name := p.at(a.local)
 		bit := uint64(1) << ((uint(len(name))*8 + uint(name[0])) % 64)
@@ -134,6 +142,18 @@ func (p *parser) clean(value *span) error {
 	n, err := cleanValue(p.at(*value))
 	value.end = value.off + uint32(n)
 	return err
+}
+
+// spread counts the bytes of a namespace name that the serializer will write in this place. A name that is long and
+// declared once, for a prefix, could otherwise make thousands of times as many bytes for the recipients.
+func (p *parser) spread(uri int32) {
+	if i := int(uri - firstURI); i < 0 {
+		return
+	} else if i < len(p.rootNS) {
+		p.w.spread += len(p.rootNS[i].uri)
+	} else {
+		p.w.spread += p.w.uris[i-len(p.rootNS)].len()
+	}
 }
 
 func (p *parser) addNode(n node, parent *openElement) error {

@@ -3,7 +3,10 @@ package xmlstream
 // Limits bound one top-level element: a stanza, or the opening tag of the stream. What exceeds one is refused with
 // policy-violation while it arrives. A zero field means the default.
 type Limits struct {
-	// Bytes is the longest element, as sent, from the '<' of its start tag to the '>' of its end tag.
+	// Bytes is the longest element, as sent, from the '<' of its start tag to the '>' of its end tag. The names of
+	// namespaces may come to as many bytes once more, counted wherever the serializer will write them, so that an
+	// element is at most some 12 times Bytes long when it is written (a quote or apostrophe takes six bytes instead
+	// of one), and hardly ever much longer than it was.
 	Bytes int
 	// Depth is how deep elements may nest; the top-level element alone has depth 1. Above maxDepth it is taken for
 	// maxDepth.

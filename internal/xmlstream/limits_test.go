@@ -63,6 +63,10 @@ func TestLimits(t *testing.T) {
 		{"children, at all levels", "<x>" + nested(6, "") + "</x>", Limits{Children: 5}, policy},
 		{"prefixes in scope", "<x>" + strings.Repeat("<a"+decls(60)+">", 3), Limits{}, policy},
 		{"prefixes one behind the other", "<x>" + strings.Repeat("<a"+decls(60)+"/>", 5) + "</x>", Limits{}, ""},
+		{"namespaces written out, just", "<x xmlns:p='" + strings.Repeat("u", 25) + "'><p:a/><p:a/><p:a/><p:a/></x>", Limits{Bytes: 100}, ""},
+		{"namespaces written out", "<x xmlns:p='" + strings.Repeat("u", 25) + "'><p:a/><p:a/><p:a/><p:a/><p:a/></x>", Limits{Bytes: 100}, policy},
+		{"namespaces of attributes written out", "<x xmlns:p='" + strings.Repeat("u", 35) + "' p:a='' p:b='' p:c=''/>", Limits{Bytes: 100}, policy},
+		{"namespaces inherited", "<x xmlns='" + strings.Repeat("u", 35) + "'><a/><a/><a/><a/><a/></x>", Limits{Bytes: 100}, ""},
 		{"long reference", "<a>&#" + strings.Repeat("0", 40) + "65;</a>", Limits{}, policy},
 		{"long reference in a value", "<a b='&#x" + strings.Repeat("0", 40) + "65;'/>", Limits{}, policy},
 	}
@@ -217,6 +221,42 @@ func TestPreAuthMemory(t *testing.T) {
 				t.Errorf("%d bytes for each connection", each)
 			}
 			runtime.KeepAlive(readers)
+		})
+	}
+}
+
+// TestWrittenSize has elements made to be long when they are written, the names of their namespaces above all.
+func TestWrittenSize(t *testing.T) {
+	long := strings.Repeat("'", 15_000)
+	for name, tt := range map[string]struct{ header, in string }{
+		"namespace of the element":    {"<s>", `<x xmlns:p="` + long + `">` + strings.Repeat("<p:a/>", 1000) + "</x>"},
+		"namespace of the stream":     {`<s xmlns:p="` + long + `">`, "<x>" + strings.Repeat("<p:a/>", 1000) + "</x>"},
+		"namespace of attributes":     {`<s xmlns:p="` + long + `">`, "<x>" + strings.Repeat("<a p:b=''/>", 1000) + "</x>"},
+		"namespace alternating":       {"<s xmlns='u' xmlns:p='v'>", strings.Repeat("<p:a><b>", 30) + strings.Repeat("</b></p:a>", 30)},
+		"no namespace within another": {"<s xmlns:p='v'>", "<p:x>" + strings.Repeat("<a/>", 4000) + "</p:x>"},
+		"short namespace":             {"<s xmlns:p='v'>", "<x>" + strings.Repeat("<p:a/>", 3000) + "</x>"},
+		"attributes":                  {"<s xmlns:p='v'>", "<x>" + strings.Repeat("<a p:b='' p:c=''/>", 1000) + "</x>"},
+		"quotes":                      {"<s>", `<x a="` + long + `"/>`},
+		"markup in CDATA":             {"<s>", "<x><![CDATA[" + strings.Repeat("&", 19_000) + "]]></x>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lim := Limits{Bytes: 20_000}
+			r := NewReader(strings.NewReader(tt.header+tt.in), lim)
+			if _, err := r.Next(); err != nil {
+				t.Fatal(err)
+			}
+			ev, err := r.Next()
+			switch {
+			case condition(err) == PolicyViolation:
+			case err != nil:
+				t.Error(err)
+			default:
+				if got := len(ev.Element.AppendXML(nil, "jabber:client")); got > 12*lim.Bytes {
+					t.Errorf("%d bytes became %d", len(tt.in), got)
+				} else {
+					t.Logf("%d bytes became %d", len(tt.in), got)
+				}
+			}
 		})
 	}
 }
