@@ -24,7 +24,7 @@ type outbox struct {
 }
 
 const (
-	burst     = 4
+	burst     = 8
 	moment    = 2 * time.Second
 	batchSize = 64 << 10 // bytes that the writer takes at a time, so that it shows that it gets on
 )
