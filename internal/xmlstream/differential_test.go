@@ -252,7 +252,11 @@ func FuzzRoundTrip(f *testing.F) {
 			}
 			doc := []byte("<root xmlns='" + string(AppendEscaped(nil, context)) + "' xmlns:ns0='other' xmlns:p='other'>")
 			for _, ev := range res.Events[1:] {
+				before := len(doc)
 				doc = ev.Element.AppendXML(doc, context)
+				if got, want := ev.Element.XMLSize(context), len(doc)-before; got != want {
+					t.Errorf("%q: XMLSize gives %d for %d bytes", doc[before:], got, want)
+				}
 			}
 			doc = append(doc, "</root>"...)
 			again := readAll(t, string(doc), Limits{Bytes: len(doc)}, whole)

@@ -141,7 +141,7 @@ func appendEscape(dst []byte, s string, done, i int, esc uint8) (_ []byte, next,
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		next = i + n
-		if isChar(r) && (r != utf8.RuneError || n > 1) {
+		if isWritable(r, n) {
 			return dst, next, done
 		}
 		esc = forbidden
@@ -150,46 +150,5 @@ func appendEscape(dst []byte, s string, done, i int, esc uint8) (_ []byte, next,
 	return append(dst, escapes[esc]...), next, next
 }
 
-// XMLSize gives the number of bytes that AppendXML would append, or somewhat more, without appending them. An element may take far more
-// bytes than it came in: a namespace that was declared once, for a prefix, is written on each element that is in it.
-func (e *Element) XMLSize(defaultNS string) int {
-	n := len("<>") + len(e.Local)
-	if e.Space != defaultNS {
-		n += len(" xmlns=''") + escapedSize(e.Space)
-	}
-	for i := range e.Attrs {
-		a := &e.Attrs[i]
-		n += len(" =''") + len(a.Local) + escapedSize(a.Value)
-		if a.Space != "" {
-			n += 2*len(" xmlns:ns0000=''") + escapedSize(a.Space)
-		}
-	}
-	if len(e.Nodes) == 0 {
-		return n + len("/")
-	}
-	n += len("</>") + len(e.Local)
-	for i := range e.Nodes {
-		if c := e.Nodes[i].Elem; c != nil {
-			n += c.XMLSize(e.Space)
-		} else {
-			n += escapedSize(e.Nodes[i].Text)
-		}
-	}
-	return n
-}
-
-// escapedSize is an upper bound: what may stand as it is in text counts as if it were in an attribute.
-func escapedSize(s string) int {
-	n := len(s)
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '<', '>':
-			n += len("&lt;") - 1
-		case '&', '\r', '\n', '\t':
-			n += len("&amp;") - 1
-		case '\'', '"':
-			n += len("&apos;") - 1
-		}
-	}
-	return n
-}
+// isWritable tells whether XML can express a character outside ASCII that was decoded from n bytes.
+func isWritable(r rune, n int) bool { return isChar(r) && (r != utf8.RuneError || n > 1) }

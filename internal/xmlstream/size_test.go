@@ -1,22 +1,35 @@
 package xmlstream
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
-// XMLSize is never less than what is written, and not much more.
 func TestXMLSize(t *testing.T) {
-	for _, doc := range []string{
-		"<a/>", "<a>text</a>", "<a xmlns='x'/>", "<a b='1' c='&quot;&lt;&#10;'/>",
-		"<a xmlns='x' xmlns:p='yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy'><p:b/><p:b/><p:b p:c='1'/></a>",
-		"<message xmlns='jabber:client' xml:lang='en'><body>It's \"here\" &amp; there</body><x xmlns=''>\t</x></message>",
-	} {
-		el, err := ParseElement([]byte(doc), Limits{})
+	many := New("", "a")
+	for range 120 {
+		many.Attrs = append(many.Attrs, Attr{"u", "b", ""})
+	}
+	elements := []*Element{
+		many,
+		New("\x00\xff", "a", "b", "\x01\ufffe\xe2\x82é€😀\ufffd").AppendText("\x01\ufffe\xe2\x82é€😀\ufffd \r\n\t'\"<>&"),
+		(&Element{Space: nsXML, Local: "a"}).Append(&Element{Space: nsXML, Local: "a"}, New("jabber:client", "b")).AppendText("x"),
+		New("", "a").AppendText(strings.Repeat("long enough for words of eight bytes & more; ", 10)),
+	}
+	for _, tt := range accepted {
+		e, err := ParseElement([]byte(tt.in), Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, context := range []string{"", "jabber:client"} {
-			size, written := el.XMLSize(context), len(el.AppendXML(nil, context))
-			if size < written || size > written*2 {
-				t.Errorf("%s: %d for %d bytes", doc, size, written)
+		elements = append(elements, e)
+	}
+	for _, e := range elements {
+		for _, context := range []string{"", "jabber:client", "u", e.Space} {
+			if context == nsXML {
+				continue
+			}
+			if got, want := e.XMLSize(context), len(e.AppendXML(nil, context)); got != want {
+				t.Errorf("%s: %d for %d bytes", e, got, want)
 			}
 		}
 	}
