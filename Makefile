@@ -5,7 +5,7 @@ T ?= 10m
 F ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help test build race lint smoke e2e fuzz bench bench-quick screenshot install-tools clean
+.PHONY: help test build race lint smoke e2e fuzz bench bench-table bench-plots bench-scale bench-micro bench-quick screenshot install-tools clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,11 +34,42 @@ e2e: ## real clients and the demo page in Chromium against the real binary
 fuzz: ## every fuzz test for T (default 10m) each; F=FuzzName picks some
 	@bash scripts/fuzz.sh $(T) '$(F)'
 
-bench: ## the scenarios of bench/ at full size
-	go run ./bench
+# Where benchmarks write to; a checkout of prosody-modules, for Prosody to be measured as well.
+BENCH_OUT ?= artifacts/bench
+PROSODY_MODULES ?=
+BENCH = go run ./bench -prosody-modules '$(PROSODY_MODULES)'
+SWEEP = $(BENCH) -server installed -reps 1 -rounds 2 -samples 100 -duration 2s
 
-bench-quick: ## the same in small, to see that they run
+bench: bench-table bench-plots ## what is installed, side by side: a table and plots, to BENCH_OUT; 20 minutes
+
+bench-table: ## 500 users with 50 contacts each; the median of three
+	$(BENCH) -server installed -rounds 6 -duration 3s -o $(BENCH_OUT)/table
+
+bench-plots: ## cost against contacts, sessions and the size of rosters
+	$(SWEEP) -sweep contacts=10,50,200,1000 -o $(BENCH_OUT)/contacts
+	$(SWEEP) -c 20 -sources 4 -sweep sessions=500,2000,8000 -o $(BENCH_OUT)/sessions
+	$(SWEEP) -n 100 -c 10 -sweep roster=20,100,1000,9900 -o $(BENCH_OUT)/roster
+
+SCALE = go run ./bench -server rollcall -reps 1 -parallel 64 -timeout 5m
+
+bench-scale: ## 15,000 sessions with TLS, 10,000 names in one post, rosters of 9,990, 10,000 clients who come back; needs `ulimit -n 20000`
+	$(SCALE) -n 15000 -c 50 -tls starttls -sources 4 -settle 5s -scenario idle -o $(BENCH_OUT)/scale-sessions
+	$(SCALE) -n 10000 -c 50 -online 2000 -names 10000 -rounds 4 -service-delay 10ms -scenario refresh -o $(BENCH_OUT)/scale-refresh
+	$(SCALE) -n 100 -c 10 -offline 9980 -rounds 2 -samples 100 -scenario refresh,latency -o $(BENCH_OUT)/scale-rosters
+	$(SCALE) -n 10000 -c 50 -storm 10000 -service-delay 20ms -scenario storm -o $(BENCH_OUT)/scale-storm
+
+bench-quick: ## floor and rollcall in less than two minutes, to see the ratios
 	go run ./bench -quick
+
+# benchstat is no dependency of this module; `go install golang.org/x/perf/cmd/benchstat@latest` brings it without one.
+BENCHSTAT = $(firstword $(wildcard $(shell go env GOPATH)/bin/benchstat) $(shell command -v benchstat))
+MICRO ?= .
+
+bench-micro: ## parsers, serializer, addresses, rosters, outbox, messages: six times each, for benchstat; MICRO=regexp picks, OLD=file compares
+	@mkdir -p $(BENCH_OUT)
+	go test -run '^$$' -bench '$(MICRO)' -benchmem -count=6 ./internal/... | grep -v '\[no test files\]' | tee $(BENCH_OUT)/micro.txt
+	@if [ -n '$(BENCHSTAT)' ]; then $(BENCHSTAT) $(OLD) $(BENCH_OUT)/micro.txt; \
+	else echo 'benchstat sums this up: go install golang.org/x/perf/cmd/benchstat@latest (go.mod stays as it is)'; fi
 
 screenshot: install-tools ## take docs/demo.png, the README's picture, anew
 	UPDATE_SCREENSHOT=1 REQUIRE_ALL=1 ROLLCALL_E2E=1 go test -count=1 -v -run '^TestDemo$$' ./e2e/

@@ -82,7 +82,7 @@ func parse(args []string) (*settings, error) {
 	f.IntVar(&s.online, "online", 0, "how many of the users sign in, an even number; 0 for all")
 	f.IntVar(&s.offline, "offline", 0, "contacts of each user more, who never sign in")
 	f.Func("sweep", "one size, measured at several values, with a plot: contacts=10,50,200, sessions=…, or roster=… (contacts in all, of which -c may be online)", s.sweep.parse)
-	f.IntVar(&s.entries, "peer-entries", 30_000, "of -sweep: Prosody and ejabberd are left out where all rosters together have more contacts than this, because they take minutes")
+	f.IntVar(&s.entries, "peer-entries", 40_000, "of -sweep: Prosody and ejabberd are left out where all rosters together have more contacts than this, because they take minutes")
 	f.IntVar(&s.reps, "reps", 3, "repetitions, each with fresh servers; medians are printed")
 	f.IntVar(&s.rounds, "rounds", 10, "rounds of refresh and of presence in a repetition")
 	f.IntVar(&s.names, "names", 20, "names in one notification")
