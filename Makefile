@@ -29,7 +29,7 @@ smoke: ## run the binary with rollcall.example.toml as it is shipped
 
 e2e: ## real clients and the demo page in Chromium against the real binary
 	@bash scripts/install-tools.sh || true # what is missing is skipped, and says so
-	ROLLCALL_E2E=1 go test -count=1 -v -timeout 15m ./e2e/
+	ROLLCALL_E2E=1 go test -count=1 -v -parallel 4 -timeout 15m ./e2e/
 
 fuzz: ## every fuzz test for T (default 10m) each; F=FuzzName picks some
 	@bash scripts/fuzz.sh $(T) '$(F)'

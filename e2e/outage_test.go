@@ -21,6 +21,7 @@ func TestServiceDown(t *testing.T) {
 		{"says nothing", answer{status: silence}, xmppjsWS},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			// A server that has never had a roster, every time.
 			r := start(t, "john", "marie")
 			r.service.fail(c.fault)

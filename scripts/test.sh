@@ -54,7 +54,7 @@ else
 	export ROLLCALL_E2E_RACE=0
 fi
 export ROLLCALL_E2E=1
-part "smoke run of the sample config, and real clients" gotest e2e.log each -count=1 -timeout 15m ./e2e/
+part "smoke run of the sample config, and real clients" gotest e2e.log each -count=1 -parallel 4 -timeout 15m ./e2e/
 
 printf '\n== summary\n'
 awk -F '\t' '{ printf "%-8s %4ds  %s%s\n", $1, $2, $3, $4 == "" ? "" : ": " $4 }' "$rows"
