@@ -120,15 +120,15 @@ func decodeElement(d *xml.Decoder) (*Element, error) {
 func BenchmarkAppendXML(b *testing.B) {
 	for _, bm := range benchmarks {
 		b.Run(bm.name, func(b *testing.B) {
-			e, err := ParseElement([]byte(strings.Replace(bm.stanza, " ", " xmlns='jabber:client' ", 1)), Limits{})
+			e, err := ParseElement([]byte(bm.stanza), Limits{})
 			if err != nil {
-				e = New("jabber:client", "presence")
+				b.Fatal(err)
 			}
-			buf := e.AppendXML(nil, "jabber:client")
+			buf := e.AppendXML(nil, "")
 			b.SetBytes(int64(len(buf)))
 			b.ReportAllocs()
 			for b.Loop() {
-				buf = e.AppendXML(buf[:0], "jabber:client")
+				buf = e.AppendXML(buf[:0], "")
 			}
 		})
 	}
@@ -172,5 +172,19 @@ func TestAllocations(t *testing.T) {
 		}
 	}); got > 4 {
 		t.Errorf("ParseElement: %g allocations", got)
+	}
+}
+
+func BenchmarkXMLSize(b *testing.B) {
+	for _, bm := range benchmarks {
+		b.Run(bm.name, func(b *testing.B) {
+			e, err := ParseElement([]byte(bm.stanza), Limits{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				e.XMLSize("")
+			}
+		})
 	}
 }

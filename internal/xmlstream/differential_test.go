@@ -336,7 +336,7 @@ func FuzzLimits(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data string, compose bool, bytes, depth, attrs, children uint8) {
 		doc := document(data, compose)
-		free := readAll(t, doc, Limits{}, whole)
+		free := readAll(t, doc, Limits{Bytes: maxBytes, Depth: maxDepth, Attrs: maxAttrs, Children: maxBytes}, whole)
 		tight := read(t, doc, Limits{Bytes: int(bytes), Depth: int(depth), Attrs: int(attrs), Children: int(children)})
 		if tight.Condition != PolicyViolation {
 			if d := diff(free, tight); d != "" {
