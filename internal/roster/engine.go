@@ -41,10 +41,10 @@ type Known struct {
 	Dropped      []rosterdoc.Dropped
 }
 
-// Listener is told of the changes of an online user's roster. Its methods are called by the user's owner.
+// Listener is told what becomes of an online user's roster. Its methods are called by the user's owner.
 type Listener interface {
-	// RosterChanged tells that the roster now is new. old is nil when it was unknown before; then every item is new,
-	// and changes is nil.
+	// RosterChanged tells that the service has been asked and what changed, perhaps nothing. old is nil when the roster
+	// was unknown before; then every item is new, and changes is nil.
 	RosterChanged(old, new *Known, changes []rosterdoc.Change)
 }
 

@@ -262,7 +262,7 @@ func (u *User) arrived(n uint64, began time.Time, res rosterhttp.Result) {
 	if u.engine.down.Swap(false) {
 		u.engine.spawn(u.engine.back)
 	}
-	if l != nil && (old == nil || len(changes) > 0) {
+	if l != nil {
 		l.RosterChanged(old, k, changes)
 	}
 	for _, w := range ready {

@@ -101,7 +101,9 @@ func (e *ear) RosterChanged(old, known *Known, changes []rosterdoc.Change) {
 			fmt.Fprintf(&b, "~%s", c.New.JID.Local())
 		}
 	}
-	e.heard = append(e.heard, b.String())
+	if b.Len() > 0 {
+		e.heard = append(e.heard, b.String())
+	}
 }
 
 // world is an engine with a source in a bubble of its own.

@@ -47,6 +47,7 @@ const (
 	TooMany     = "429"         // with Retry-After: 1
 	PlainJSON   = "text/plain"  // the roster, as old services label it
 	ShortLived  = "short-lived" // the roster with Cache-Control: max-age=60
+	Expiring    = "expiring"    // the roster with Cache-Control: max-age=60, stale-if-error=60
 )
 
 // Answer sets how requests for a user ("" for everybody's) are answered.
@@ -94,7 +95,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if mode == Hang {
 		mode = Fine
 	}
-	if !known && (mode == Fine || mode == Truncated || mode == ETag || mode == PlainJSON || mode == ShortLived) {
+	if !known && (mode == Fine || mode == Truncated || mode == ETag || mode == PlainJSON || mode == ShortLived || mode == Expiring) {
 		mode = NotFound
 	}
 	s.write(w, r, mode, doc, hold)
@@ -108,6 +109,9 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, mode, doc string
 		fmt.Fprint(w, doc)
 	case ShortLived:
 		h.Set("Cache-Control", "max-age=60")
+		fmt.Fprint(w, doc)
+	case Expiring:
+		h.Set("Cache-Control", "max-age=60, stale-if-error=60")
 		fmt.Fprint(w, doc)
 	case PlainJSON:
 		h.Set("Content-Type", "text/plain")

@@ -116,6 +116,7 @@ type resource struct {
 	session    *session.Session
 	interested bool          // it asked for the roster (RFC 6121 section 2.2) and gets pushes
 	presence   *host.Passage // its last available presence, nil while it is unavailable
+	blank      bool          // it was told that the roster comes later: it has none, whatever is known
 	asking     int           // its requests for the roster that wait for the service
 	announced  bool          // the contacts have been told of it; false while the roster is not known
 	directed   map[jid.JID]struct{}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"slices"
 
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
@@ -50,7 +49,7 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 					return appendRoster(dst, o.Known.Roster)
 				}))
 			}
-			r.interested = true
+			r.interested, r.blank = true, o.Known == nil
 		})
 	})
 	return nil, host.ErrDeferred
@@ -117,59 +116,63 @@ func appendItem(dst []byte, i rosterdoc.Item) []byte {
 	return append(dst, "</item>"...)
 }
 
-// pushAll tells the interested sessions of changes (RFC 6121 section 2.1.6).
-func (a *account) pushAll(changes []rosterdoc.Change) {
+// pushChanges tells sessions of changes (RFC 6121 section 2.1.6).
+func pushChanges(to []*resource, changes []rosterdoc.Change) {
 	for _, c := range changes {
 		if c.Kind == rosterdoc.Removed {
-			a.push(func(dst []byte) []byte {
+			push(to, func(dst []byte) []byte {
 				dst = append(dst, "<item jid='"...)
 				dst = xmlstream.AppendEscaped(dst, c.Old.JID.String())
 				return append(dst, "' subscription='remove'/>"...)
 			})
 		} else {
-			a.push(func(dst []byte) []byte { return appendItem(dst, c.New) })
+			push(to, func(dst []byte) []byte { return appendItem(dst, c.New) })
 		}
 	}
 }
 
-// push sends what appendTo appends, an item, to the interested sessions; it is serialized when there is one.
-func (a *account) push(appendTo func(dst []byte) []byte) {
-	var w stanza.Wire
-	for _, r := range a.resources {
-		if !r.interested {
-			continue
-		}
-		if w.Len() == 0 {
-			w = stanza.NewRequest("push-"+rand.Text(), func(dst []byte) []byte {
-				return append(appendTo(append(dst, queryOpen...)), queryClose...)
-			})
-		}
+// pushRoster gives a roster to sessions that asked for it in vain.
+func pushRoster(to []*resource, known *rosterdoc.Roster) {
+	if len(to) == 0 {
+		return
+	}
+	for item := range known.All() {
+		push(to, func(dst []byte) []byte { return appendItem(dst, item) })
+	}
+}
+
+// push sends what appendTo appends, an item; it is serialized once, when there is somebody to send it to.
+func push(to []*resource, appendTo func(dst []byte) []byte) {
+	if len(to) == 0 {
+		return
+	}
+	w := stanza.NewRequest("push-"+rand.Text(), func(dst []byte) []byte {
+		return append(appendTo(append(dst, queryOpen...)), queryClose...)
+	})
+	for _, r := range to {
 		r.session.Send(w.To(r.session.JID().String()))
 	}
 }
 
-// pushRoster sends a roster to those who asked for it in vain.
-func (a *account) pushRoster(known *rosterdoc.Roster) {
-	if !slices.ContainsFunc(a.resources, func(r *resource) bool { return r.interested }) {
-		return
-	}
-	for item := range known.All() {
-		a.push(func(dst []byte) []byte { return appendItem(dst, item) })
-	}
-}
-
 // RosterChanged brings sessions and contacts up to date (the contract's section 5). It implements roster.Listener.
-func (a *account) RosterChanged(old, known *roster.Known, changes []rosterdoc.Change) {
+func (a *account) RosterChanged(_, known *roster.Known, changes []rosterdoc.Change) {
 	ctx := a.feature.opts.Engine.Context()
-	if old == nil {
-		a.pushRoster(known.Roster)
-		for _, r := range a.resources {
-			a.announce(ctx, r, known)
+	var blank, current []*resource
+	for _, r := range a.resources {
+		switch {
+		case r.interested && r.blank:
+			blank = append(blank, r)
+			r.blank = false
+		case r.interested:
+			current = append(current, r)
 		}
-		return
 	}
-	a.pushAll(changes)
+	pushRoster(blank, known.Roster)
+	pushChanges(current, changes)
 	for _, c := range changes {
 		a.follow(ctx, c, known)
+	}
+	for _, r := range a.resources { // those that waited for it
+		a.announce(ctx, r, known)
 	}
 }
