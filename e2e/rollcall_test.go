@@ -60,7 +60,7 @@ level = "debug"
 [[host]]
 name        = "localhost"
 auth.method = "accounts"
-auth.plain  = true
+auth.plain  = true # go-sendxmpp knows nothing else
 roster.url  = "%s"
 `, r.c2s, r.c2sTLS, r.http, r.https, r.service.rosterURL())
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
