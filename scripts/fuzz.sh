@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs each fuzz test whose name matches a pattern for a time: fuzz.sh 10m FuzzReader
+# Runs each fuzz test whose name matches a pattern for a time: fuzz.sh 10m FuzzLimits
 set -eu
 cd "$(dirname "$0")/.."
 time=${1:-10m} pattern=${2:-.}
