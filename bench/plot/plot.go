@@ -231,7 +231,7 @@ func label(v float64) string {
 	if v >= 1e6 {
 		return strconv.FormatFloat(v/1e6, 'g', 4, 64) + "M"
 	}
-	if v >= 1e4 {
+	if v >= 1e3 {
 		return strconv.FormatFloat(v/1e3, 'g', 4, 64) + "k"
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)

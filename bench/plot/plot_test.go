@@ -76,7 +76,7 @@ func TestAxis(t *testing.T) {
 }
 
 func TestLabel(t *testing.T) {
-	for v, want := range map[float64]string{0.05: "0.05", 1: "1", 5000: "5000", 20_000: "20k", 3e6: "3M"} {
+	for v, want := range map[float64]string{0.05: "0.05", 1: "1", 500: "500", 5000: "5k", 20_000: "20k", 3e6: "3M"} {
 		if got := label(v); got != want {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
