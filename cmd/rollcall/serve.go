@@ -3,6 +3,10 @@ package main
 import (
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"rollcall/internal/config"
 	"rollcall/internal/server"
@@ -22,11 +26,38 @@ func (c *serveCmd) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.New(env.ctx, cfg, server.Options{Log: newLog(env.stderr, cfg.Log), Version: version()})
+	log := newLog(env.stderr, cfg.Log)
+	s, err := server.New(env.ctx, cfg, server.Options{Log: log, Version: version()})
 	if err != nil {
 		return err
 	}
+	stop := ignoreHangup(log)
+	defer stop()
 	return s.Run(env.ctx)
+}
+
+// ignoreHangup says what SIGHUP does here: nothing. Scripts made for other servers send it after they have renewed a
+// certificate, and it must not end the process as it would by default.
+func ignoreHangup(log *slog.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-hangup:
+				log.Info("SIGHUP ignored: a renewed certificate is found without it, a changed configuration takes a restart")
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hangup)
+		close(done)
+		wg.Wait()
+	}
 }
 
 func newLog(w io.Writer, c config.Log) *slog.Logger {

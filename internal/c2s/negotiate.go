@@ -198,6 +198,9 @@ func language(tag string) string {
 // mustEncrypt tells whether the client has to start TLS before it authenticates. Where there is no TLS to start,
 // loopback may do without.
 func (n *negotiation) mustEncrypt() bool {
+	if n.srv.opts.ProxiedTLS && !n.t.CanStartTLS() && n.t.Info().Transport != "tcp" {
+		return false
+	}
 	return n.srv.opts.RequireTLS && !n.ch.Secure && !(n.ch.Loopback && !n.t.CanStartTLS())
 }
 

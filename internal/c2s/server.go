@@ -49,6 +49,9 @@ type Options struct {
 	Domain string
 	// RequireTLS refuses to authenticate without TLS; except on loopback, where the transport has no TLS to offer.
 	RequireTLS bool
+	// ProxiedTLS: the HTTP listener is on loopback, where a reverse proxy adds the TLS; so transports over HTTP need none
+	// of ours.
+	ProxiedTLS bool
 	// PreAuthTimeout bounds the time until a resource is bound; 30 s.
 	PreAuthTimeout time.Duration
 	// HandshakeTimeout bounds a TLS handshake; 10 s.

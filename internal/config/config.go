@@ -90,6 +90,8 @@ type Host struct {
 type Auth struct {
 	Method string // one of the Auth constants
 	Plain  bool   // offer SASL PLAIN inside TLS, beside SCRAM
+	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
+	DowngradeProtection bool
 }
 
 // Roster is where the rosters of a host come from. Sizes are bytes.

@@ -90,6 +90,8 @@ func hostKeys() []key {
 			[]string{AuthAccounts, AuthOpen, AuthAnonymous},
 			"accounts: those made with rollcall user add; open: any name with any password, for trying out, on loopback listeners only; "+
 				"anonymous: a random name for each session"),
+		boolean("auth.downgrade_protection", true, func(t target) *bool { return &t.host.Auth.DowngradeProtection },
+			"Tell SCRAM clients what was offered (XEP-0474); false for strophe.js before 1.6.3 (Converse.js before 10.1.7), which fails on it"),
 		boolean("auth.plain", false, func(t target) *bool { return &t.host.Auth.Plain },
 			"Offer the mechanism PLAIN, inside TLS, to clients that know no SCRAM (open always does)"),
 		text("roster.url", nil, func(t target) *string { return &t.host.Roster.URL },

@@ -80,7 +80,7 @@ func TestDroppedContacts(t *testing.T) {
 		t.Errorf("%d contacts, dropped: %+v", res.Roster.Len(), res.Dropped)
 	}
 	log := s.log.String()
-	if !strings.Contains(log, "user=john@example.com dropped=2 changed=1") || strings.Contains(log, "x@y") {
+	if !strings.Contains(log, "user=john@example.com first_reason=\"is the user whose roster this is\" dropped=2 changed=1") || strings.Contains(log, "x@y") {
 		t.Errorf("the log has %q", log)
 	}
 }

@@ -267,8 +267,7 @@ func canceled(ctx context.Context) *Error {
 	return &Error{Kind: Canceled, Err: fmt.Errorf("given up before the answer came: %w", context.Cause(ctx))}
 }
 
-// logDropped says that contacts were dropped, not which: rosters stay out of logs. `rollcall check` and the
-// admin API show them.
+// logDropped says that contacts were dropped, and why the first was, not which: rosters stay out of logs.
 func (c *Client) logDropped(owner jid.JID, dropped []rosterdoc.Dropped) {
 	if len(dropped) == 0 {
 		return
@@ -279,8 +278,8 @@ func (c *Client) logDropped(owner jid.JID, dropped []rosterdoc.Dropped) {
 			warnings++
 		}
 	}
-	c.cfg.Log.Warn("the roster service's document has contacts that cannot be used as they are: see rollcall check",
-		"user", owner, "dropped", len(dropped)-warnings, "changed", warnings)
+	c.cfg.Log.Warn("the roster service's document has contacts that cannot be used as they are",
+		"user", owner, "first_reason", dropped[0].Reason, "dropped", len(dropped)-warnings, "changed", warnings)
 }
 
 // Close gives up the kept connections; later fetches fail. Fetches under way end with their contexts.

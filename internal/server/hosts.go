@@ -55,7 +55,8 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 // machine do, it allows that, and c2s asks each connection for what it must have.
 func (s *Server) newAuth(ctx context.Context, c config.Host) (*auth.Server, error) {
 	always := s.cfg.SignInNeedsTLS("c2s") && s.cfg.SignInNeedsTLS("http")
-	a := auth.Config{Host: c.Name, AllowUnencrypted: !always}
+	a := auth.Config{Host: c.Name, AllowUnencrypted: !always,
+		OmitDowngradeHash: !c.Auth.DowngradeProtection}
 	switch c.Auth.Method {
 	case config.AuthOpen:
 		a.Method = auth.Open{}

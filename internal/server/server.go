@@ -111,6 +111,7 @@ func (s *Server) build(ctx context.Context) (err error) {
 		Hosts:          c2s.HostsOf(s.registry, s.sasl),
 		Domain:         s.cfg.Hosts[0].Name,
 		RequireTLS:     s.cfg.TLS.Require,
+		ProxiedTLS:     !s.cfg.SignInNeedsTLS("http"),
 		PreAuthTimeout: s.cfg.Limits.PreAuthTimeout,
 		PreAuth:        xmlstream.Limits{Bytes: s.cfg.Limits.PreAuthBytes},
 		Limits:         xmlstream.Limits{Bytes: s.cfg.Limits.StanzaBytes},
