@@ -34,6 +34,7 @@ type Options struct {
 type Known struct {
 	Roster *rosterdoc.Roster
 	ETag   string
+	Wished time.Time     // when the fetch that brought or confirmed it was wished for
 	AsOf   time.Time     // when the fetch that brought or confirmed it began
 	MaxAge time.Duration // how long it may be used without asking
 	// StaleIfError is how long after that it may be used when the service fails; less than 0: for ever.

@@ -15,13 +15,15 @@ import (
 // which they begin; a wish is the number of the first fetch that fulfils it, which makes "a fetch that began before
 // the notification never answers it" a comparison of two numbers.
 type fetchState struct {
-	begun    uint64 // fetches begun so far
-	applied  uint64 // the last one that brought or confirmed the roster
-	wanted   uint64 // the first one that is good enough for everybody
-	notified bool   // what is wanted was asked for by the service
-	flying   bool   // a goroutine fetches
-	failures int    // in a row
-	lastErr  error  // of the last fetch, nil when it succeeded
+	begun    uint64    // fetches begun so far
+	applied  uint64    // the last one that brought or confirmed the roster
+	wanted   uint64    // the first one that is good enough for everybody
+	wished   time.Time // when wanted was raised last
+	began    time.Time // when the last fetch began
+	notified bool      // what is wanted was asked for by the service
+	flying   bool      // a goroutine fetches
+	failures int       // in a row
+	lastErr  error     // of the last fetch, nil when it succeeded
 	retry    *time.Timer
 	patient  bool // the retry is not to be hurried
 	waiters  []*waiter
@@ -65,10 +67,16 @@ func (u *User) Ask(done func(Outcome)) {
 	u.wait(u.want(newest), loginTries, wait, done)
 }
 
-// Suspect says that something newer than the copy contradicts it: a copy from before asOf is fetched again. A fetch under
-// way may have begun too early as well.
-func (u *User) Suspect(asOf time.Time) {
-	if k := u.Current(); k != nil && !k.AsOf.Before(asOf) {
+// Suspect says that something that was true at a time contradicts the copy: a copy from before is fetched again, unless
+// the fetch under way has begun since.
+func (u *User) Suspect(then time.Time) {
+	if k := u.Current(); k != nil && !k.AsOf.Before(then) {
+		return
+	}
+	u.mu.Lock()
+	coming := u.fetch.flying && !u.fetch.began.Before(then)
+	u.mu.Unlock()
+	if coming {
 		return
 	}
 	u.want(newer)
@@ -117,7 +125,9 @@ func (u *User) want(w wish) (ticket uint64) {
 	if w == newest && f.flying && f.begun > 0 {
 		ticket = f.begun
 	}
-	f.wanted = max(f.wanted, ticket)
+	if ticket > f.wanted {
+		f.wanted, f.wished = ticket, time.Now()
+	}
 	f.notified = f.notified || w == notified
 	return ticket
 }
@@ -207,6 +217,8 @@ func (u *User) fetchLoop() {
 		}
 		f.begun++
 		n, byService := f.begun, f.notified
+		f.began = time.Now()
+		began, wished := f.began, f.wished
 		f.notified = false
 		u.mu.Unlock()
 
@@ -214,7 +226,6 @@ func (u *User) fetchLoop() {
 		if k := u.Current(); k != nil {
 			req.ETag, req.Like = k.ETag, k.Roster
 		}
-		began := time.Now()
 		res, err := u.engine.opts.Source.Fetch(u.engine.ctx, req)
 		if err == nil && res.NotModified && req.ETag == "" {
 			err = errors.New("the service answered 304 Not Modified to a request without If-None-Match")
@@ -224,14 +235,14 @@ func (u *User) fetchLoop() {
 			u.engine.leave(u)
 			return
 		}
-		u.Do(func() { u.arrived(n, began, res) })
+		u.Do(func() { u.arrived(n, wished, began, res) })
 	}
 }
 
 // arrived applies what fetch n brought; called by the owner.
-func (u *User) arrived(n uint64, began time.Time, res rosterhttp.Result) {
+func (u *User) arrived(n uint64, wished, began time.Time, res rosterhttp.Result) {
 	old := u.Current()
-	k := &Known{Roster: res.Roster, ETag: res.ETag, AsOf: began, MaxAge: u.engine.opts.MaxAge,
+	k := &Known{Roster: res.Roster, ETag: res.ETag, Wished: wished, AsOf: began, MaxAge: u.engine.opts.MaxAge,
 		StaleIfError: res.StaleIfError, Dropped: res.Dropped}
 	if res.MaxAge >= 0 {
 		k.MaxAge = res.MaxAge

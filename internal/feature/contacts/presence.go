@@ -271,8 +271,8 @@ func (v audience) see(w stanza.Wire) {
 	}
 }
 
-// probe asks for a contact's presence (RFC 6121 section 4.3). asOf, when not zero, is the date of a roster of ours that
-// has just begun to list the contact: if the contact's own roster, being older, does not list us, the contact's is
+// probe asks for a contact's presence (RFC 6121 section 4.3). asOf, when not zero, is when a roster of ours that has just
+// begun to list the contact was asked for: if the contact's own roster, being older, does not list us, the contact's is
 // fetched again, so that it is enough for the service to notify one side.
 func (a *account) probe(contact jid.JID, viewers audience, asOf time.Time) {
 	b := a.feature.opts.Directory.online(contact)
@@ -340,7 +340,7 @@ func (a *account) follow(ctx context.Context, c rosterdoc.Change, k *roster.Know
 	}
 	switch {
 	case after.Has(rosterdoc.To) && !before.Has(rosterdoc.To):
-		a.probe(contact, a.audience(), k.AsOf)
+		a.probe(contact, a.audience(), k.Wished)
 	case !after.Has(rosterdoc.To) && (before.Has(rosterdoc.To) || c.Kind == rosterdoc.Removed):
 		a.withdraw(contact, a.audience())
 	}
