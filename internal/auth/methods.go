@@ -8,7 +8,10 @@ import (
 // Accounts is the method for users whose passwords the server knows: SCRAM, and PLAIN where allowed.
 type Accounts struct {
 	Source Source
-	Plain  bool // also PLAIN, inside TLS or, when the Config allows sign-in outside TLS, on loopback
+	// Unbound leaves the -PLUS mechanisms out. COMPAT slixmpp before 1.8.5: it takes them on TLS 1.3 as well, where it
+	// cannot bind, and then the others as if they had not been offered, which looks like an attack.
+	Unbound bool
+	Plain   bool // also PLAIN, inside TLS or, when the Config allows sign-in outside TLS, on loopback
 }
 
 func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
@@ -16,12 +19,11 @@ func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
 		return nil, errors.New("accounts without a source of credentials")
 	}
 	// With channel binding first: a strong hash does not keep anybody out of the middle (XEP-0438 section 4.1).
-	ms := []mechanism{
-		s.scram(&hashSHA256, a.Source, true),
-		s.scram(&hashSHA1, a.Source, true),
-		s.scram(&hashSHA256, a.Source, false),
-		s.scram(&hashSHA1, a.Source, false),
+	var ms []mechanism
+	if !a.Unbound {
+		ms = append(ms, s.scram(&hashSHA256, a.Source, true), s.scram(&hashSHA1, a.Source, true))
 	}
+	ms = append(ms, s.scram(&hashSHA256, a.Source, false), s.scram(&hashSHA1, a.Source, false))
 	if !a.Plain {
 		return ms, nil
 	}

@@ -28,7 +28,10 @@ func (s *Server) scram(h *scramHash, src Source, plus bool) mechanism {
 		}
 	}
 	m.start = func(ch Channel) step {
-		c := &conversation{server: s, hash: h, source: src, plus: plus, bindings: ch.bindings()}
+		c := &conversation{server: s, hash: h, source: src, plus: plus}
+		if len(s.ChannelBindings(ch)) > 0 { // what was offered, not what could have been
+			c.bindings = ch.bindings()
+		}
 		if !s.omitHash {
 			c.extension = ",h=" + downgradeHash(h, s.Mechanisms(ch), s.ChannelBindings(ch))
 		}
@@ -59,7 +62,7 @@ type conversation struct {
 	hash      *scramHash
 	source    Source
 	plus      bool      // the mechanism has channel binding
-	bindings  []binding // what the channel has
+	bindings  []binding // what was offered
 	extension string    // of server-first
 
 	// Known after client-first.

@@ -420,3 +420,19 @@ func TestFailureForTheLog(t *testing.T) {
 		t.Errorf("%q, want %q", err, want)
 	}
 }
+
+// Where the -PLUS mechanisms are left out on purpose, a client that could bind signs in without, and says so.
+func TestUnbound(t *testing.T) {
+	unbound := john()
+	unbound.Unbound = true
+	s := newServer(t, unbound)
+	if got := strings.Join(s.Mechanisms(bound), " "); got != "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN" || s.ChannelBindings(bound) != nil {
+		t.Errorf("offered: %s; bindings %v", got, s.ChannelBindings(bound))
+	}
+	for _, mechanism := range []string{"SCRAM-SHA-1", "SCRAM-SHA-256"} {
+		c := newClient(t, mechanism, "john", "pencil", "")
+		if user, err := converse(t, s, mechanism, bound, c.NewConversationAdvertisingChannelBinding()); err != nil || user != "john" {
+			t.Errorf("%s: %q, %v", mechanism, user, err)
+		}
+	}
+}

@@ -88,8 +88,9 @@ type Host struct {
 
 // Auth is how users of a host sign in.
 type Auth struct {
-	Method string // one of the Auth constants
-	Plain  bool   // offer SASL PLAIN inside TLS, beside SCRAM
+	Method         string // one of the Auth constants
+	Plain          bool   // offer SASL PLAIN inside TLS, beside SCRAM
+	ChannelBinding bool   // offer the -PLUS forms of SCRAM inside TLS
 	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
 	DowngradeProtection bool
 }

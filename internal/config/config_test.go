@@ -93,7 +93,7 @@ roster.url = "http://b/%s"
 		Limits:  Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second},
 		Log:     Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, Auth{Method: "anonymous", Plain: true, DowngradeProtection: true},
+			"chat.example.com", []Secret{"one", "two"}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
 			Roster{"https://app.example.com/contacts/{user}", "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed"},
 		}, second},
 	}

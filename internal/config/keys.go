@@ -90,6 +90,8 @@ func hostKeys() []key {
 			[]string{AuthAccounts, AuthOpen, AuthAnonymous},
 			"accounts: those made with rollcall user add; open: any name with any password, for trying out, on loopback listeners only; "+
 				"anonymous: a random name for each session"),
+		boolean("auth.channel_binding", true, func(t target) *bool { return &t.host.Auth.ChannelBinding },
+			"Offer the -PLUS forms of SCRAM inside TLS; false for slixmpp before 1.8.5 (Debian 12), which fails on them with TLS 1.3"),
 		boolean("auth.downgrade_protection", true, func(t target) *bool { return &t.host.Auth.DowngradeProtection },
 			"Tell SCRAM clients what was offered (XEP-0474); false for strophe.js before 1.6.3 (Converse.js before 10.1.7), which fails on it"),
 		boolean("auth.plain", false, func(t target) *bool { return &t.host.Auth.Plain },

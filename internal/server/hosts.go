@@ -68,7 +68,7 @@ func (s *Server) newAuth(ctx context.Context, c config.Host) (*auth.Server, erro
 			return nil, err
 		}
 		a.Secret = secret
-		a.Method = auth.Accounts{Source: accounts{s.store, c.Name}, Plain: c.Auth.Plain}
+		a.Method = auth.Accounts{Source: accounts{s.store, c.Name}, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
 	default:
 		return nil, fmt.Errorf("host %s: there is no auth.method %q", c.Name, c.Auth.Method)
 	}
