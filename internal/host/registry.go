@@ -65,7 +65,7 @@ func (r *Registry) Deliver(ctx context.Context, p *Passage) {
 // Broadcast brings a presence to one of its sender's contacts. p is the caller's to use again.
 func (r *Registry) Broadcast(ctx context.Context, p *Passage, contact jid.JID) {
 	h := r.Host(contact.Domain())
-	if h == nil {
+	if h == nil || len(h.online.of(contact.Local())) == 0 { // most contacts of most users, most of the time
 		return
 	}
 	st := *p.Stanza
