@@ -45,7 +45,6 @@ var impure = map[string]bool{"net": true, "net/http": true, "os": true, "time": 
 var borrowed = map[string][]string{
 	"xmlstream": {"sync"}, // sync.Pool, for read buffers
 	"rosterdoc": {"sync"}, // sync.Pool, for decoders
-	"jid":       {"net/netip"},
 }
 
 func TestImports(t *testing.T) {

@@ -66,12 +66,6 @@ func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
 // Name gives the host's domain.
 func (h *Host) Name() string { return h.jid.String() }
 
-// JID gives the host's address.
-func (h *Host) JID() jid.JID { return h.jid }
-
-// Registry gives all hosts of the server.
-func (h *Host) Registry() *Registry { return h.registry }
-
 // Features gives the features that the host was made with, in their order.
 func (h *Host) Features() []Feature { return h.opts.Features }
 

@@ -25,9 +25,6 @@ type User struct {
 	idle     *list.Element // likewise
 }
 
-// Name gives the user's localpart.
-func (u *User) Name() string { return u.name }
-
 // Current gives the roster as it is known, nil when it is not. A roster that could not be fetched is never an empty
 // one.
 func (u *User) Current() *Known { return u.current.Load() }

@@ -48,15 +48,12 @@ type town struct {
 	truth   map[string]map[string]string // user → contact → subscription
 	names   map[string]map[string]string // user → contact → name
 	views   []*view
-	broken  map[string]bool // users whose roster the service does not give now
-	told    map[string]bool // users whose change has been notified
 	history []string
 }
 
 func converge(t *testing.T, seed uint64) {
 	w := &town{T: t, rnd: rand.New(rand.NewPCG(seed, 0)), service: xmpptest.NewService(),
-		truth: map[string]map[string]string{}, names: map[string]map[string]string{},
-		broken: map[string]bool{}, told: map[string]bool{}}
+		truth: map[string]map[string]string{}, names: map[string]map[string]string{}}
 	for _, p := range people {
 		w.truth[p], w.names[p] = map[string]string{}, map[string]string{}
 		w.publish(p)

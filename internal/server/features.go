@@ -24,7 +24,6 @@ func (s *Server) features(h config.Host, engine *roster.Engine) []host.Feature {
 			Directory:   s.directory,
 			Mutual:      h.Roster.Mutual,
 			ClientEdits: stanza.Condition(h.Roster.ClientEdits),
-			Log:         s.log,
 		}),
 		disco.New(s.directory.Shows),
 		ping.New(),

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"rollcall/internal/jid"
 	"rollcall/internal/stanza"
@@ -31,16 +30,15 @@ type Options struct {
 
 // Session is a bound client. Its methods may be called by any goroutine.
 type Session struct {
-	jid     jid.JID
-	conn    Conn
-	opts    Options
-	started time.Time
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	owner   *sync.WaitGroup // counts our goroutines for whoever stops the server
-	opened  chan struct{}   // closed when the features know the session
-	over    chan struct{}   // closed when the stream is closed
-	ended   chan struct{}   // closed when the stream is closed and everything is released
+	jid    jid.JID
+	conn   Conn
+	opts   Options
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	owner  *sync.WaitGroup // counts our goroutines for whoever stops the server
+	opened chan struct{}   // closed when the features know the session
+	over   chan struct{}   // closed when the stream is closed
+	ended  chan struct{}   // closed when the stream is closed and everything is released
 
 	// availability is the presence priority plus availableBias while the session is available, 0 otherwise. It is
 	// one word so that routing a message takes no lock.
@@ -55,7 +53,7 @@ const availableBias = 1 << 16
 
 // New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
 func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
-	s := &Session{jid: j, conn: c, opts: o, started: time.Now(), owner: wg,
+	s := &Session{jid: j, conn: c, opts: o, owner: wg,
 		opened: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s
@@ -66,9 +64,6 @@ func (s *Session) JID() jid.JID { return s.jid }
 
 // Info describes the connection.
 func (s *Session) Info() ConnInfo { return s.conn.Info() }
-
-// Started gives the time when the session was bound.
-func (s *Session) Started() time.Time { return s.started }
 
 // Log gives a logger that names the session. It is made when it is asked for: an idle session holds none.
 func (s *Session) Log() *slog.Logger {

@@ -9,7 +9,6 @@ package contacts
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 
 	"rollcall/internal/host"
@@ -30,7 +29,6 @@ type Options struct {
 	Mutual bool
 	// ClientEdits is what a client gets that tries to change its roster.
 	ClientEdits stanza.Condition
-	Log         *slog.Logger
 }
 
 // Contacts is the feature at one virtual host.
