@@ -454,6 +454,7 @@ func TestOfflineCopiesAreBounded(t *testing.T) {
 		}
 		unknown := w.Attach("unknown", &ear{})
 		w.Detach(unknown)
+		synctest.Wait() // a fetch that is just ending puts its user away itself
 		if len(w.users) != 2 || w.Counts().Kept != 2 {
 			t.Errorf("%d users, counts %+v", len(w.users), w.Counts())
 		}
