@@ -141,8 +141,8 @@ func (s *Service) serve(c net.Conn) {
 			time.Sleep(s.delay)
 		}
 		out = s.answer(out[:0], user, last)
+		s.leave() // before the answer goes: whoever has read it finds it counted
 		_, err = c.Write(out)
-		s.leave()
 		if err != nil || last {
 			return
 		}
