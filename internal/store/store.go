@@ -88,6 +88,18 @@ func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, folder stri
 	return nil
 }
 
+// inTransaction runs do in a transaction that takes place when do returns nil, and otherwise not at all.
+func (s *Store) inTransaction(ctx context.Context, do func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
 // changed turns the result of a statement that should have changed exactly one row into an error: none
 // when it did.
 func changed(res sql.Result, err error, otherwise error) error {
