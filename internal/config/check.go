@@ -110,10 +110,6 @@ func (c *Config) hostProblems() (ps []problem) {
 		default:
 			first[h.Name] = i
 		}
-		if h.Roster.URL == "" {
-			ps = append(ps, problem{[]string{HostKey(i, "roster.url")}, errors.New(
-				`is missing; write where the contacts come from, such as roster.url = "http://127.0.0.1:9099/contacts/%s"`)})
-		}
 		if h.Auth.Method == AuthAccounts && c.DataDir == "" {
 			ps = append(ps, problem{[]string{"data_dir", HostKey(i, "auth.method")}, fmt.Errorf(
 				`is "", so there can be no accounts, and nobody could sign in to host %q; name a folder, or use another auth.method`, h.Name)})

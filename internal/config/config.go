@@ -107,6 +107,7 @@ type Roster struct {
 	Concurrency int  // requests at a time
 	Mutual      bool // show presence between local users only when both rosters say so
 	ClientEdits string
+	Guard       bool // hold a fetched roster that would remove most of the contacts until a later one says the same
 }
 
 // Answers to a client's own roster change: the values of host.roster.client_edits, each a stanza error.

@@ -74,6 +74,7 @@ max_bytes = "1 MiB"
 max_items = 50
 concurrency = 4
 mutual = true
+guard = false
 client_edits = "not-allowed"
 
 [[host]]
@@ -94,7 +95,7 @@ roster.url = "http://b/%s"
 		Log:     Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
-			Roster{"https://app.example.com/contacts/{user}", "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed"},
+			Roster{"https://app.example.com/contacts/{user}", "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 		}, second},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
@@ -124,7 +125,6 @@ func TestErrors(t *testing.T) {
 		{"a host that is no table", "host = ['x']\n", "c.toml:1:1: host: has text in its list; write [[host]] for each host"},
 		{"no host", "", "c.toml: host: is missing; write at least [[host]]"},
 		{"no name", "[[host]]\nroster.url = 'http://x/%s'\n", "c.toml:1:3: host.name: is missing"},
-		{"no roster", "[[host]]\nname = 'x'\n", "c.toml:1:3: host.roster.url: is missing"},
 		{"a name that is no domain", inHost("[[host]]\nname = 'a b'\nroster.url = 'x'"), "c.toml:5:1: host.name: is no domain: "},
 		{"a name with an @", inHost("[[host]]\nname = 'a@b'\nroster.url = 'x'"), "c.toml:5:1: host.name: is no domain: "},
 		{"a name twice", inHost("[[host]]\nname = 'LocalHost'\nroster.url = 'x'"), `c.toml:5:1: host.name: is "localhost" a second time`},

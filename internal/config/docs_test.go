@@ -92,8 +92,8 @@ func sample() string {
 		for _, k := range keys {
 			b.WriteString("\n" + comment(k.doc))
 			name := strings.TrimPrefix(k.name, tb.name+".")
-			if k.def == nil {
-				fmt.Fprintf(&b, "%s = %q\n", name, sampleValues[k.name])
+			if value, given := sampleValues[k.name]; given {
+				fmt.Fprintf(&b, "%s = %q\n", name, value)
 			} else {
 				fmt.Fprintf(&b, "#%s = %s\n", name, literal(k.def))
 			}
@@ -185,7 +185,7 @@ func TestDefaults(t *testing.T) {
 		{"limits", c.Limits, Limits{256 << 10, 10_000, 30 * time.Second, 1000, 10, 1 << 20, 30 * time.Second}},
 		{"host", h, Host{Name: "example.com", Auth: Auth{Method: "accounts", ChannelBinding: true, DowngradeProtection: true}, Roster: Roster{
 			URL: "http://x/%s", Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
-			MaxBytes: 4 << 20, MaxItems: 10_000, Concurrency: 32, ClientEdits: "service-unavailable"}}},
+			MaxBytes: 4 << 20, MaxItems: 10_000, Concurrency: 32, ClientEdits: "service-unavailable", Guard: true}}},
 		{"log", c.Log, Log{Format: "text"}},
 	}
 	for _, w := range want {

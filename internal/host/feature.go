@@ -14,6 +14,9 @@ type Feature struct {
 	IQ     map[IQKey]IQHandler     // a duplicate panics when the host is made
 	Stages map[Stage]StanzaHandler // where it stands in the path of a stanza
 
+	// Stream makes what it announces to a client that has signed in (RFC 6120 section 4.3.2).
+	Stream func() *xmlstream.Element
+
 	// Opened is called when a session was bound, by the goroutine that binds it; Closed when it has ended.
 	Opened, Closed func(ctx context.Context, s *session.Session)
 

@@ -69,6 +69,16 @@ func (h *Host) Name() string { return h.jid.String() }
 // Features gives the features that the host was made with, in their order.
 func (h *Host) Features() []Feature { return h.opts.Features }
 
+// StreamFeatures makes what the features announce to a client that has signed in.
+func (h *Host) StreamFeatures() (all []*xmlstream.Element) {
+	for _, f := range h.opts.Features {
+		if f.Stream != nil {
+			all = append(all, f.Stream())
+		}
+	}
+	return all
+}
+
 // Start begins the features' background work.
 func (h *Host) Start() {
 	for _, f := range h.opts.Features {

@@ -22,62 +22,76 @@ type Source interface {
 
 // Options says how an engine behaves.
 type Options struct {
-	Source      Source
-	MaxAge      time.Duration // how long a copy is used without asking, where the service does not say
-	LoginWait   time.Duration // how long a client waits for the service when an older copy could be served
-	Concurrency int           // fetches at a time for one refresh
-	Keep        int           // copies kept of users who are offline
+	Host        string            // whose users' rosters these are, a canonical domain
+	Source      Source            // nil: there is nobody to ask, rosters are what Put and Patch say
+	Store       Store             // where copies outlive the process; nil: nowhere
+	Documents   rosterdoc.Options // the limits of documents; Owner and Like are the engine's
+	MaxAge      time.Duration     // how long a copy is used without asking, where the service does not say
+	LoginWait   time.Duration     // how long a client waits for the service when an older copy could be served
+	Guard       bool              // a fetched roster that would remove most contacts is held until a later one says the same
+	Concurrency int               // fetches at a time for one refresh
+	KeepBytes   int               // memory for copies of users who are offline
+	Stored      int               // copies in the store, at most; 0: as many as come. Without a Source none is forgotten
 	Log         *slog.Logger
-}
-
-// Known is a roster as the service gave it, and when. It is immutable.
-type Known struct {
-	Roster *rosterdoc.Roster
-	ETag   string
-	Wished time.Time     // when the fetch that brought or confirmed it was wished for
-	AsOf   time.Time     // when the fetch that brought or confirmed it began
-	MaxAge time.Duration // how long it may be used without asking
-	// StaleIfError is how long after that it may be used when the service fails; less than 0: for ever.
-	StaleIfError time.Duration
-	Dropped      []rosterdoc.Dropped
 }
 
 // Listener is told what becomes of an online user's roster. Its methods are called by the user's owner.
 type Listener interface {
-	// RosterChanged tells that the service has been asked and what changed, perhaps nothing. old is nil when the roster
-	// was unknown before; then every item is new, and changes is nil.
+	// RosterChanged tells that the service has been asked, or has told, and what changed, perhaps nothing. old is nil
+	// when the roster was unknown before; then every item is new, and changes is nil.
 	RosterChanged(old, new *Known, changes []rosterdoc.Change)
 }
 
 // Engine keeps the rosters of one host's users. Its methods may be called by any goroutine.
 type Engine struct {
-	opts Options
-	ctx  context.Context
-	wg   sync.WaitGroup // fetches
+	opts  Options
+	ctx   context.Context
+	wg    sync.WaitGroup // fetches
+	keep  *keeper
+	quit  context.CancelFunc // ends the keeper
+	saver sync.WaitGroup     // the keeper
 
 	// down says that the last fetch that told anything about the service told that it is down.
 	down atomic.Bool
 
-	mu      sync.Mutex // after it no other lock but a User's is taken
-	stopped bool
-	users   map[string]*User
-	idle    *list.List // *User, offline and known; the longest offline first
+	mu        sync.Mutex // after it no other lock but a User's is taken
+	stopped   bool
+	users     map[string]*User
+	idle      *list.List // *User, offline and known; the longest offline first
+	idleBytes int
 }
 
 // New makes an engine whose fetches end with ctx. Call Stop when ctx is done.
 func New(ctx context.Context, o Options) *Engine {
-	return &Engine{opts: o, ctx: ctx, users: make(map[string]*User), idle: list.New()}
+	e := &Engine{opts: o, ctx: ctx, users: make(map[string]*User), idle: list.New(),
+		keep: newKeeper(o.Host, o.Store, o.Log)}
+	if o.Source == nil {
+		e.keep.stored = 0
+	} else {
+		e.keep.stored = o.Stored
+	}
+	if o.Store != nil {
+		var keeping context.Context
+		keeping, e.quit = context.WithCancel(context.WithoutCancel(ctx))
+		e.saver.Go(func() { e.keep.run(keeping) })
+	}
+	return e
 }
 
 // Context is done when the engine is to stop.
 func (e *Engine) Context() context.Context { return e.ctx }
 
-// Stop begins no more fetches and waits for those under way, which end with the engine's context.
+// Stop begins no more fetches, waits for those under way, which end with the engine's context, and writes what has not
+// been written. The store may be closed then.
 func (e *Engine) Stop() {
 	e.mu.Lock()
 	e.stopped = true
 	e.mu.Unlock()
 	e.wg.Wait()
+	if e.quit != nil {
+		e.quit()
+		e.saver.Wait()
+	}
 }
 
 // spawn runs fn in a goroutine that Stop waits for, unless the engine has been stopped.
@@ -95,20 +109,49 @@ func (e *Engine) spawn(fn func()) bool {
 func (e *Engine) Attach(name string, l Listener) *User {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	u := e.users[name]
-	if u == nil {
-		u = &User{name: name, engine: e}
-		e.users[name] = u
-	}
-	if u.idle != nil {
-		e.idle.Remove(u.idle)
-		u.idle = nil
-	}
+	u := e.get(name)
 	u.attached++
 	if u.attached == 1 {
 		u.setListener(l)
 	}
 	return u
+}
+
+// get gives a user who is to stay in memory. The caller holds e.mu.
+func (e *Engine) get(name string) *User {
+	u := e.users[name]
+	if u == nil {
+		u = &User{name: name, engine: e}
+		u.load.done = e.opts.Store == nil
+		e.users[name] = u
+	}
+	e.wake(u)
+	return u
+}
+
+// wake takes a user out of the list of those who may be forgotten. The caller holds e.mu.
+func (e *Engine) wake(u *User) {
+	if u.idle != nil {
+		e.idle.Remove(u.idle)
+		e.idleBytes -= u.idleBytes
+		u.idle = nil
+	}
+}
+
+// pin keeps a user in memory, without being online, until unpin.
+func (e *Engine) pin(name string) *User {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	u := e.get(name)
+	u.pins++
+	return u
+}
+
+func (e *Engine) unpin(u *User) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	u.pins--
+	e.putAway(u)
 }
 
 // Detach takes back one Attach. When it was the last one, the user is offline: the copy is kept as long as there is
@@ -124,34 +167,39 @@ func (e *Engine) Detach(u *User) {
 	e.putAway(u)
 }
 
-// leave is called when a user's fetch has ended, which the user may have been kept for.
+// leave is called when a goroutine has ended that the user may have been kept for.
 func (e *Engine) leave(u *User) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if u.attached == 0 && u.idle == nil && e.users[u.name] == u {
+	if u.idle == nil && e.users[u.name] == u {
 		e.putAway(u)
 	}
 }
 
 // putAway keeps or forgets a user who is offline. One who is being fetched stays as he is, so that whoever signs in next
-// finds the fetch that is under way.
+// finds the fetch that is under way. The caller holds e.mu.
 func (e *Engine) putAway(u *User) {
 	switch {
-	case u.flying():
+	case u.attached > 0 || u.pins > 0 || u.busyElsewhere():
 		return
 	case u.Current() == nil:
 		delete(e.users, u.name)
 		return
 	}
+	u.idleBytes = userBytes + u.Current().Roster.Size()
+	e.idleBytes += u.idleBytes
 	u.idle = e.idle.PushBack(u)
-	for e.idle.Len() > e.opts.Keep {
-		oldest := e.idle.Remove(e.idle.Front()).(*User)
-		oldest.idle = nil
+	for e.idleBytes > e.opts.KeepBytes {
+		oldest := e.idle.Front().Value.(*User)
+		e.wake(oldest)
 		delete(e.users, oldest.name)
 	}
 }
 
-// lookup gives a user who is online or whose copy is kept.
+// userBytes is about what a copy costs beside its roster.
+const userBytes = 1 << 10
+
+// lookup gives a user who is online or whose copy is in memory.
 func (e *Engine) lookup(name string) *User {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -162,32 +210,6 @@ func (e *Engine) isOnline(u *User) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return u.attached > 0
-}
-
-// Counts is how many rosters the engine holds, by what is known of them.
-type Counts struct {
-	Online  int // users who are online
-	Unknown int // of these, those whose roster has not arrived
-	Stale   int // of these, those whose copy is known to be out of date
-	Kept    int // copies of users who are offline
-}
-
-// Counts counts the rosters.
-func (e *Engine) Counts() Counts {
-	var c Counts
-	for _, u := range e.attachedUsers() {
-		c.Online++
-		switch {
-		case u.Current() == nil:
-			c.Unknown++
-		case u.outOfDate():
-			c.Stale++
-		}
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c.Kept = e.idle.Len()
-	return c
 }
 
 func (e *Engine) attachedUsers() []*User {
@@ -212,6 +234,9 @@ func (e *Engine) back() {
 // Run asks the service again for the rosters of online users whose copy has passed its age, until ctx is done: so a
 // lost notification heals. Each copy is asked for somewhat before its time, at a moment of its own.
 func (e *Engine) Run(ctx context.Context) error {
+	if e.opts.Source == nil {
+		return nil
+	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {

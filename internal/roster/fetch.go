@@ -1,9 +1,7 @@
 package roster
 
 import (
-	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -15,15 +13,18 @@ import (
 // which they begin; a wish is the number of the first fetch that fulfils it, which makes "a fetch that began before
 // the notification never answers it" a comparison of two numbers.
 type fetchState struct {
-	begun    uint64    // fetches begun so far
-	applied  uint64    // the last one that brought or confirmed the roster
-	wanted   uint64    // the first one that is good enough for everybody
-	wished   time.Time // when wanted was raised last
-	began    time.Time // when the last fetch began
-	notified bool      // what is wanted was asked for by the service
-	flying   bool      // a goroutine fetches
-	failures int       // in a row
-	lastErr  error     // of the last fetch, nil when it succeeded
+	begun    uint64        // fetches begun so far
+	applied  uint64        // the last one that brought or confirmed the roster
+	wanted   uint64        // the first one that is good enough for everybody
+	floor    uint64        // the first one whose result is good: the service has told something after the others began
+	checked  time.Time     // when the copy was last known to be right
+	renewal  time.Duration // how long after that it is asked for again without a reason
+	wished   time.Time     // when wanted was raised last
+	began    time.Time     // when the last fetch began
+	notified bool          // what is wanted was asked for by the service
+	flying   bool          // a goroutine fetches
+	failures int           // in a row
+	lastErr  error         // of the last fetch, nil when it succeeded
 	retry    *time.Timer
 	patient  bool // the retry is not to be hurried
 	waiters  []*waiter
@@ -42,6 +43,7 @@ type Outcome struct {
 	Known   *Known             // the newest that is known; nil when nothing is
 	Changes []rosterdoc.Change // what the fetch changed
 	First   bool               // nothing was known before the fetch: every item is new
+	Held    *Held              // the fetch brought a roster that the guard holds; nothing was changed
 	Err     error              // why there is nothing newer
 }
 
@@ -51,20 +53,40 @@ const unknownWait = 4500 * time.Millisecond
 // loginTries is how many failed fetches a client bears while it waits; the time bounds it as well.
 const loginTries = 8
 
+// ErrNoRoster: the service has not sent this user's roster yet, and cannot be asked for it.
+var ErrNoRoster = errors.New("no roster is known: the application has not sent one yet, and there is no roster.url to ask for it")
+
 // Ask gives the roster to done: at once when it is known and fresh, otherwise when the service has answered, or when it
 // takes too long; what is known then is given, however old. With nothing known the outcome has the error. Ask is called
 // by the owner, and done is.
 func (u *User) Ask(done func(Outcome)) {
-	k := u.Current()
-	if k != nil && !u.outOfDate() && time.Since(k.AsOf) < k.MaxAge {
-		done(Outcome{Known: k})
-		return
+	u.whenLoaded(func(err error) {
+		k := u.Current()
+		switch {
+		case err != nil:
+			done(Outcome{Err: err})
+		case k != nil && u.fresh(k):
+			done(Outcome{Known: k})
+		case u.engine.opts.Source == nil:
+			done(Outcome{Err: ErrNoRoster})
+		default:
+			wait := unknownWait
+			if k != nil {
+				wait = u.engine.opts.LoginWait
+			}
+			u.wait(u.want(newest), loginTries, wait, done)
+		}
+	})
+}
+
+// fresh tells whether a copy may be used without asking. Where nobody can be asked it always may.
+func (u *User) fresh(k *Known) bool {
+	if u.engine.opts.Source == nil {
+		return true
 	}
-	wait := unknownWait
-	if k != nil {
-		wait = u.engine.opts.LoginWait
-	}
-	u.wait(u.want(newest), loginTries, wait, done)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.fetch.wanted <= u.fetch.applied && time.Since(u.fetch.checked) < k.MaxAge
 }
 
 // Suspect says that something that was true at a time contradicts the copy: a copy from before is fetched again, unless
@@ -89,12 +111,10 @@ func (u *User) renew() {
 		u.fly()
 		return
 	}
-	k := u.Current()
-	if k == nil {
-		return
-	}
-	early := time.Duration(rand.Int64N(int64(k.MaxAge)/5 + 1))
-	if time.Since(k.AsOf) > k.MaxAge-early {
+	u.mu.Lock()
+	due := !u.fetch.checked.IsZero() && time.Since(u.fetch.checked) > u.fetch.renewal
+	u.mu.Unlock()
+	if due {
 		u.want(newest)
 		u.fly()
 	}
@@ -185,6 +205,9 @@ func (u *User) leave(w *waiter) bool {
 // fly begins to fetch, unless that is under way, not wanted, or about to be tried again. What the service itself
 // asked for is tried at once: it has just shown that it is there.
 func (u *User) fly() {
+	if u.engine.opts.Source == nil || !u.beginLoad(func(error) { u.fly() }) {
+		return
+	}
 	u.mu.Lock()
 	f := &u.fetch
 	if f.flying || f.wanted <= f.applied || u.engine.ctx.Err() != nil {
@@ -223,8 +246,9 @@ func (u *User) fetchLoop() {
 		u.mu.Unlock()
 
 		req := rosterhttp.Request{User: u.name, Notified: byService}
-		if k := u.Current(); k != nil {
-			req.ETag, req.Like = k.ETag, k.Roster
+		known := u.Current()
+		if known != nil {
+			req.ETag, req.Like = known.ETag, known.Roster
 		}
 		res, err := u.engine.opts.Source.Fetch(u.engine.ctx, req)
 		if err == nil && res.NotModified && req.ETag == "" {
@@ -235,173 +259,6 @@ func (u *User) fetchLoop() {
 			u.engine.leave(u)
 			return
 		}
-		u.Do(func() { u.arrived(n, wished, began, res) })
+		u.Do(func() { u.arrived(n, wished, began, known, res) })
 	}
-}
-
-// arrived applies what fetch n brought; called by the owner.
-func (u *User) arrived(n uint64, wished, began time.Time, res rosterhttp.Result) {
-	old := u.Current()
-	k := &Known{Roster: res.Roster, ETag: res.ETag, Wished: wished, AsOf: began, MaxAge: u.engine.opts.MaxAge,
-		StaleIfError: res.StaleIfError, Dropped: res.Dropped}
-	if res.MaxAge >= 0 {
-		k.MaxAge = res.MaxAge
-	}
-	k.MaxAge = max(k.MaxAge, minAge)
-	var changes []rosterdoc.Change
-	switch {
-	case res.NotModified:
-		k.Roster, k.Dropped = old.Roster, old.Dropped
-		if k.ETag == "" {
-			k.ETag = old.ETag
-		}
-	case old != nil:
-		changes = rosterdoc.Diff(old.Roster, k.Roster)
-		if len(changes) == 0 {
-			k.Roster = old.Roster // one of two equal ones is enough
-		}
-	}
-	u.current.Store(k)
-
-	u.mu.Lock()
-	f := &u.fetch
-	f.applied, f.failures, f.lastErr = n, 0, nil
-	ready := f.takeWaiters(func(w *waiter) bool { return w.ticket <= n })
-	l := u.listener
-	u.mu.Unlock()
-
-	if u.engine.down.Swap(false) {
-		u.engine.spawn(u.engine.back)
-	}
-	if l != nil {
-		l.RosterChanged(old, k, changes)
-	}
-	for _, w := range ready {
-		w.done(Outcome{Known: k, Changes: changes, First: old == nil})
-	}
-}
-
-// minAge bounds what max-age=0 can do: a copy is never asked for at every stanza.
-const minAge = time.Second
-
-// failed notes that fetch n failed; called by the owner. Whoever has waited long enough gets what is known.
-func (u *User) failed(n uint64, err error) {
-	temporary := isTemporary(err)
-	if isDown(err) {
-		u.engine.down.Store(true)
-	}
-	known := u.usable()
-	u.mu.Lock()
-	f := &u.fetch
-	f.flying = false
-	f.failures++
-	f.lastErr = err
-	over := f.takeWaiters(func(w *waiter) bool {
-		if w.ticket > n {
-			return false
-		}
-		w.tries--
-		return w.tries <= 0 || !temporary
-	})
-	u.scheduleRetry(err, known != nil)
-	again := f.notified
-	u.mu.Unlock()
-	if again { // a notification came while the fetch was failing
-		u.fly()
-	}
-	u.engine.opts.Log.Warn("roster not fetched", "user", u.name, "error", err, "known", known != nil)
-	for _, w := range over {
-		w.done(Outcome{Known: known, Err: err})
-	}
-}
-
-// takeWaiters removes those waiters that fit and gives them.
-func (f *fetchState) takeWaiters(fits func(*waiter) bool) []*waiter {
-	var taken []*waiter
-	f.waiters = slices.DeleteFunc(f.waiters, func(w *waiter) bool {
-		if !fits(w) {
-			return false
-		}
-		w.timer.Stop()
-		taken = append(taken, w)
-		return true
-	})
-	return taken
-}
-
-// The delays before a failed fetch is tried again: doubled each time up to a bound that is lower when the user has no
-// roster at all, and spread by a fifth so that users do not ask in step.
-const (
-	retryFirst   = 250 * time.Millisecond
-	retryUnknown = 5 * time.Second
-	retryKnown   = 30 * time.Second
-	retryLongest = 10 * time.Minute // whatever Retry-After says
-)
-
-// scheduleRetry has the fetch tried again if anybody is interested: somebody waits, or the user is online. The
-// caller holds u.mu.
-func (u *User) scheduleRetry(err error, known bool) {
-	f := &u.fetch
-	if f.retry != nil || (len(f.waiters) == 0 && u.listener == nil) || u.engine.ctx.Err() != nil {
-		return
-	}
-	bound := retryUnknown
-	if known {
-		bound = retryKnown
-	}
-	delay := min(retryFirst<<min(f.failures-1, 10), bound)
-	var herr *rosterhttp.Error
-	if errors.As(err, &herr) && herr.RetryAfter > 0 {
-		delay = min(max(delay, herr.RetryAfter), retryLongest)
-	}
-	f.patient = !isDown(err) // what one user's answer says is not changed by another's
-	delay += time.Duration(rand.Int64N(int64(delay) / 5))
-	f.retry = time.AfterFunc(delay, func() {
-		u.mu.Lock()
-		f.retry = nil
-		interested := len(f.waiters) > 0 || u.listener != nil
-		u.mu.Unlock()
-		if interested {
-			u.fly()
-		}
-	})
-}
-
-// hurry tries a fetch that waits to be tried again now.
-func (u *User) hurry() {
-	u.mu.Lock()
-	f := &u.fetch
-	waiting := f.retry != nil && !f.patient
-	if waiting {
-		f.retry.Stop()
-		f.retry = nil
-	}
-	u.mu.Unlock()
-	if waiting {
-		u.fly()
-	}
-}
-
-// isDown tells whether a failed fetch says that the service does not answer anybody.
-func isDown(err error) bool {
-	var herr *rosterhttp.Error
-	if !errors.As(err, &herr) {
-		return false
-	}
-	return herr.Kind == rosterhttp.Unavailable || herr.Kind == rosterhttp.Timeout || herr.Kind == rosterhttp.BreakerOpen
-}
-
-// isTemporary tells whether a failed fetch may go well if it is tried again soon.
-func isTemporary(err error) bool {
-	var herr *rosterhttp.Error
-	if !errors.As(err, &herr) {
-		return !errors.Is(err, context.Canceled)
-	}
-	switch herr.Kind {
-	case rosterhttp.Unavailable, rosterhttp.Timeout, rosterhttp.BreakerOpen:
-		return true
-	case rosterhttp.Status:
-		return herr.Status >= 500 || herr.Status == 429
-	}
-	return false
 }

@@ -5,6 +5,9 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // User is a user's roster and its owner: functions given to Do and Post run one at a time, in order, without a lock
@@ -14,15 +17,23 @@ type User struct {
 	engine *Engine
 
 	current atomic.Pointer[Known] // written by the owner
+	held    atomic.Pointer[Held]  // likewise
+	savedAt time.Time             // when the copy was last given to the keeper; the owner's
 
 	mu       sync.Mutex // of what follows; nothing else is locked, called or sent while it is held
 	queue    []func()
 	busy     bool // somebody runs the queue
 	listener Listener
+	load     loading
 	fetch    fetchState
 
-	attached int           // guarded by the engine's mutex
-	idle     *list.Element // likewise
+	turn atomic.Pointer[semaphore.Weighted] // of those who write where nobody can be asked, in the order in which they came
+
+	// Guarded by the engine's mutex:
+	attached  int // sessions
+	pins      int // who else needs the user to stay in memory
+	idle      *list.Element
+	idleBytes int
 }
 
 // Current gives the roster as it is known, nil when it is not. A roster that could not be fetched is never an empty
@@ -97,10 +108,11 @@ func (u *User) call(fn func()) {
 	fn()
 }
 
-func (u *User) flying() bool {
+// busyElsewhere tells whether a goroutine fetches the roster or reads it from the store.
+func (u *User) busyElsewhere() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.fetch.flying
+	return u.fetch.flying || u.load.under
 }
 
 func (u *User) setListener(l Listener) {

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,8 +12,10 @@ import (
 // Result says what a notification came to for one user.
 type Result struct {
 	Kind                    ResultKind
-	Added, Removed, Changed int
-	Err                     error // with Failed
+	Added, Removed, Changed int                 // contacts; with OnHold what would be
+	Version                 string              // of the roster as it is known now, "" when it is not
+	Dropped                 []rosterdoc.Dropped // of a document that was written
+	Err                     error               // with Failed and OnHold
 }
 
 // ResultKind is the outcome in a word.
@@ -24,11 +27,12 @@ const (
 	Unchanged                   // the service was asked and the roster is what it was
 	Offline                     // nobody is there; the copy, if any, will not be used before the service was asked
 	Failed                      // the service could not be asked, or its answer was no good
+	OnHold                      // the guard holds what the service has answered
 )
 
 // String gives the word that the contract's section 2 has for the outcome.
 func (k ResultKind) String() string {
-	return [...]string{"changed", "unchanged", "offline", "error"}[k]
+	return [...]string{"changed", "unchanged", "offline", "error", "held"}[k]
 }
 
 const (
@@ -40,6 +44,12 @@ const (
 // returns one result for each, in order, when all are applied. Every fetch it counts began after the call.
 func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 	results := make([]Result, len(names))
+	if e.opts.Source == nil {
+		for i := range results {
+			results[i] = Result{Kind: Failed, Err: ErrNoService}
+		}
+		return results
+	}
 	type job struct {
 		index  int
 		user   *User
@@ -78,6 +88,9 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 	return results
 }
 
+// ErrNoService: a host without a roster.url is told rosters, it does not ask for them.
+var ErrNoService = errors.New("this host has no roster.url to ask: send the roster with PUT or PATCH /roster_admin/rosters/USER")
+
 // refresh waits until a fetch of at least that number is applied.
 func (u *User) refresh(ctx context.Context, ticket uint64) Result {
 	if err := ctx.Err(); err != nil { // nobody waits any more, but what was told stays true
@@ -86,15 +99,17 @@ func (u *User) refresh(ctx context.Context, ticket uint64) Result {
 	}
 	done := make(chan Outcome, 1)
 	u.Do(func() {
-		if u.appliedSince(ticket) { // by a fetch that somebody else wished for
-			done <- Outcome{Known: u.Current()}
-			return
-		}
-		u.wait(ticket, refreshTries, refreshWait, func(o Outcome) { done <- o })
+		u.whenLoaded(func(error) {
+			if u.appliedSince(ticket) { // by a fetch that somebody else wished for
+				done <- Outcome{Known: u.Current()}
+				return
+			}
+			u.wait(ticket, refreshTries, refreshWait, func(o Outcome) { done <- o })
+		})
 	})
 	select {
 	case o := <-done:
-		return o.result()
+		return o.result(nil)
 	case <-ctx.Done():
 		return Result{Kind: Failed, Err: ctx.Err()}
 	case <-u.engine.ctx.Done():
@@ -108,24 +123,21 @@ func (u *User) appliedSince(ticket uint64) bool {
 	return u.fetch.applied >= ticket
 }
 
-func (o Outcome) result() Result {
-	if o.Err != nil {
-		return Result{Kind: Failed, Err: o.Err}
+func (o Outcome) result(dropped []rosterdoc.Dropped) Result {
+	r := Result{Kind: Unchanged, Dropped: dropped, Err: o.Err}
+	if o.Known != nil {
+		r.Version = o.Known.Ver()
 	}
-	r := Result{Kind: Unchanged}
-	if o.First {
+	switch {
+	case o.Held != nil:
+		r.Kind, r.Added, r.Removed, r.Changed = OnHold, o.Held.Added, o.Held.Removed, o.Held.Changed
+	case o.Err != nil:
+		r.Kind = Failed
+	case o.First:
 		r.Kind, r.Added = Changed, o.Known.Roster.Len()
-	}
-	for _, c := range o.Changes {
+	case len(o.Changes) > 0:
 		r.Kind = Changed
-		switch c.Kind {
-		case rosterdoc.Added:
-			r.Added++
-		case rosterdoc.Removed:
-			r.Removed++
-		case rosterdoc.Changed:
-			r.Changed++
-		}
+		r.Added, r.Removed, r.Changed = count(o.Changes)
 	}
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"rollcall/internal/host"
 	"rollcall/internal/roster"
 	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
 )
 
 // features is the list of what a virtual host can do, in the order in which they see a stanza at each stage.
@@ -30,4 +31,9 @@ func (s *Server) features(h config.Host, engine *roster.Engine) []host.Feature {
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
 	}
+}
+
+// streamFeatures lists what the features of a host announce to clients that have signed in.
+func (s *Server) streamFeatures(domain string) []*xmlstream.Element {
+	return s.registry.Host(domain).StreamFeatures()
 }

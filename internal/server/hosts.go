@@ -9,6 +9,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/host"
 	"rollcall/internal/roster"
+	"rollcall/internal/rosterdoc"
 	"rollcall/internal/rosterhttp"
 	"rollcall/internal/store"
 )
@@ -18,34 +19,51 @@ type virtualHost struct {
 	cfg    config.Host
 	host   *host.Host
 	engine *roster.Engine
-	source *rosterhttp.Client
+	source *rosterhttp.Client // nil when nobody is asked
 }
 
-// keptRosters is how many copies a host keeps of users who are offline.
-const keptRosters = 100_000
+// keptBytes is the memory that a host keeps for rosters of users who are offline. What is not kept is in the store.
+const keptBytes = 64 << 20
+
+// storedRosters is how many rosters a host keeps in the store, of which most are those of users who are offline.
+func (s *Server) storedRosters() int {
+	if s.cfg.DataDir == "" {
+		return 100_000
+	}
+	return 1_000_000
+}
 
 // addHost builds the host that is number i in the configuration.
 func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	log := s.log.With("host", c.Name)
-	source, err := rosterhttp.New(rosterhttp.Config{
-		Host: c.Name, URL: c.Roster.URL, Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
-		MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
-		UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster,
-	})
-	if err != nil {
-		return s.cfg.KeyError(fmt.Sprintf("host[%d].roster.url", i), err)
-	}
-	engine := roster.New(s.rosters, roster.Options{
-		Source: source, MaxAge: c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Concurrency: c.Roster.Concurrency,
-		Keep: keptRosters, Log: log,
-	})
-	h := &virtualHost{cfg: c, engine: engine, source: source}
+	h := &virtualHost{cfg: c}
 	s.hosts = append(s.hosts, h)
+	o := roster.Options{
+		Host: c.Name, Store: s.store,
+		Documents: rosterdoc.Options{MaxItems: c.Roster.MaxItems, MaxBytes: int(c.Roster.MaxBytes)},
+		MaxAge:    c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Guard: c.Roster.Guard,
+		Concurrency: c.Roster.Concurrency, KeepBytes: keptBytes, Stored: s.storedRosters(), Log: log,
+	}
+	var err error
+	if c.Roster.URL == "" {
+		log.Info("no roster.url: nobody is asked for rosters, they are what the application sends")
+	} else {
+		h.source, err = rosterhttp.New(rosterhttp.Config{
+			Host: c.Name, URL: c.Roster.URL, Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
+			MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
+			UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster,
+		})
+		if err != nil {
+			return s.cfg.KeyError(fmt.Sprintf("host[%d].roster.url", i), err)
+		}
+		o.Source = h.source
+	}
+	h.engine = roster.New(s.rosters, o)
 	if s.sasl[c.Name], err = s.newAuth(ctx, c); err != nil {
 		return err
 	}
 	h.host, err = host.New(s.alive, s.registry, host.Options{
-		Name: c.Name, Features: s.features(c, engine), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
+		Name: c.Name, Features: s.features(c, h.engine), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
 		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Log: s.log,
 	})
 	return err

@@ -85,25 +85,33 @@ func (r refresher) Refresh(ctx context.Context, users []string) []admin.RefreshR
 
 // status is what operators see of a host.
 func (h *virtualHost) status() admin.HostStatus {
-	c, health := h.engine.Counts(), h.source.Health()
-	s := admin.HostStatus{
+	c := h.engine.Counts()
+	return admin.HostStatus{
 		Users: c.Online, Sessions: h.host.SessionCount(),
 		Rosters: admin.RosterCounts{Known: c.Online - c.Unknown, Stale: c.Stale, Unknown: c.Unknown, Kept: c.Kept},
-		Service: admin.ServiceStatus{
-			State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight,
-			LastSuccess: health.LastSuccess, LastFailure: health.LastFailure,
-		},
+		Service: h.serviceStatus(),
+	}
+}
+
+func (h *virtualHost) serviceStatus() admin.ServiceStatus {
+	if h.source == nil {
+		return admin.ServiceStatus{State: "none"}
+	}
+	health := h.source.Health()
+	s := admin.ServiceStatus{
+		State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight,
+		LastSuccess: health.LastSuccess, LastFailure: health.LastFailure,
 	}
 	switch {
 	case health.Fetches == 0:
-		s.Service.State = "unasked"
+		s.State = "unasked"
 	case health.Breaker != "closed":
-		s.Service.State = "down"
+		s.State = "down"
 	case health.ConsecutiveFailures > 0:
-		s.Service.State = "failing"
+		s.State = "failing"
 	}
-	if s.Service.State != "ok" {
-		s.Service.LastError = health.LastError
+	if s.State != "ok" {
+		s.LastError = health.LastError
 	}
 	return s
 }

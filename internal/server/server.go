@@ -95,12 +95,8 @@ func (s *Server) build(ctx context.Context) (err error) {
 			return s.cfg.KeyError("tls.cert", err)
 		}
 	}
-	for _, h := range s.cfg.Hosts {
-		if h.Auth.Method == config.AuthAccounts && s.store == nil {
-			if s.store, err = store.Open(ctx, s.cfg.DataDir); err != nil {
-				return err
-			}
-		}
+	if s.store, err = store.Open(ctx, s.cfg.DataDir); err != nil {
+		return err
 	}
 	for i, h := range s.cfg.Hosts {
 		if err := s.addHost(ctx, i, h); err != nil {
@@ -116,6 +112,7 @@ func (s *Server) build(ctx context.Context) (err error) {
 		PreAuth:        xmlstream.Limits{Bytes: s.cfg.Limits.PreAuthBytes},
 		Limits:         xmlstream.Limits{Bytes: s.cfg.Limits.StanzaBytes},
 		PerAddress:     s.cfg.Limits.PreAuthPerAddress,
+		Features:       s.streamFeatures,
 		Log:            s.log,
 	})
 	s.admin = s.newAdmin()
@@ -191,8 +188,12 @@ func (s *Server) release() {
 	s.stopAlive()
 	s.stopRosters()
 	for _, h := range s.hosts {
-		h.engine.Stop()
-		h.source.Close()
+		if h.engine != nil {
+			h.engine.Stop()
+		}
+		if h.source != nil {
+			h.source.Close()
+		}
 	}
 	for _, l := range s.listeners {
 		l.Close() // mostly closed already, by those who served them

@@ -17,6 +17,7 @@ import (
 	"rollcall/internal/roster"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
 )
 
 // Options says how the feature behaves.
@@ -53,6 +54,7 @@ func New(o Options) host.Feature {
 			host.Sent:     c.sent,
 			host.Received: c.received,
 		},
+		Stream: func() *xmlstream.Element { return xmlstream.New(ns.RosterVer, "ver") },
 		Opened: c.opened,
 		Closed: c.closed,
 		Run:    o.Engine.Run,
@@ -113,6 +115,7 @@ type account struct {
 type resource struct {
 	session    *session.Session
 	interested bool          // it asked for the roster (RFC 6121 section 2.2) and gets pushes
+	versioned  bool          // it keeps versions of the roster (section 2.6)
 	presence   *host.Passage // its last available presence, nil while it is unavailable
 	blank      bool          // it was told that the roster comes later: it has none, whatever is known
 	asking     int           // its requests for the roster that wait for the service

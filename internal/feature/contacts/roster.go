@@ -35,24 +35,69 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 		}
 		asks.asking++
 		asks.interested = false // the answer has it all; pushes follow it
-		a.user.Ask(func(o roster.Outcome) {
-			asks.asking--
+		have, versioned := version(iq.Payload())
+		asks.versioned = versioned
+		a.user.Ask(func(o roster.Outcome) { a.answerRoster(iq, answer, o, have) })
+	})
+	return nil, host.ErrDeferred
+}
+
+// version gives the version of the roster that a client has, and whether it keeps versions at all: "if the client
+// supports versioning but has no cache, it MUST bootstrap with a 'ver' attribute set to the empty string" (RFC 6121
+// section 2.6.2).
+func version(query *xmlstream.Element) (have string, versioned bool) {
+	for _, at := range query.Attrs {
+		if at.Local == "ver" && at.Space == "" {
+			return at.Value, true
+		}
+	}
+	return "", false
+}
+
+// answerRoster answers a request for the roster with what has become known; have is the version that the client has, ""
+// for none. It is called by the owner.
+func (a *account) answerRoster(iq *host.IQ, answer *host.Answer, o roster.Outcome, have string) {
+	r := a.find(iq.Session)
+	switch {
+	case r == nil:
+		answer.Send(nil, errEnded)
+	case o.Known == nil:
+		answer.Send(nil, unknownRoster(o.Err))
+		r.answered(true)
+	case have == "":
+		a.sendRoster(iq, answer, r, o.Known)
+	default:
+		a.user.Since(have, func(k *roster.Known, steps []roster.Step, ok bool) {
 			r := a.find(iq.Session)
 			switch {
 			case r == nil:
 				answer.Send(nil, errEnded)
-				return
-			case o.Known == nil:
-				answer.Send(nil, unknownRoster(o.Err))
+			case !ok:
+				a.sendRoster(iq, answer, r, k)
 			default:
-				answer.SendWire(stanza.NewResult(iq.Stanza, func(dst []byte) []byte {
-					return appendRoster(dst, o.Known.Roster)
-				}))
+				// "An empty IQ-result", then "interim roster pushes" (section 2.6.3).
+				answer.Send(nil, nil)
+				pushSteps(r, steps)
+				r.answered(false)
 			}
-			r.interested, r.blank = true, o.Known == nil
 		})
-	})
-	return nil, host.ErrDeferred
+	}
+}
+
+// sendRoster answers with the whole roster.
+func (a *account) sendRoster(iq *host.IQ, answer *host.Answer, r *resource, k *roster.Known) {
+	ver := ""
+	if r.versioned {
+		ver = k.Ver()
+	}
+	answer.SendWire(stanza.NewResult(iq.Stanza, func(dst []byte) []byte { return appendRoster(dst, k.Roster, ver) }))
+	r.answered(false)
+}
+
+// answered notes that a request for the roster was answered, without a roster when blank.
+func (r *resource) answered(blank bool) {
+	r.asking--
+	r.interested, r.blank = true, blank
 }
 
 // maxAsking bounds the requests of one session that wait.
@@ -61,14 +106,20 @@ const maxAsking = 8
 // errEnded answers a session that ended while its request was on the way; nobody will read it.
 var errEnded = stanza.NewError(stanza.RecipientUnavailable, "the session has ended")
 
-const (
-	queryOpen  = "<query xmlns='" + ns.Roster + "'>"
-	queryClose = "</query>"
-)
+const queryClose = "</query>"
+
+// appendQuery opens the payload of a roster's result or push; ver is "" for a client that keeps no versions.
+func appendQuery(dst []byte, ver string) []byte {
+	dst = append(dst, "<query xmlns='"+ns.Roster...)
+	if ver != "" {
+		dst = append(append(dst, "' ver='"...), ver...)
+	}
+	return append(dst, "'>"...)
+}
 
 // appendRoster appends the whole roster (RFC 6121 section 2.1.4).
-func appendRoster(dst []byte, r *rosterdoc.Roster) []byte {
-	dst = append(dst, queryOpen...)
+func appendRoster(dst []byte, r *rosterdoc.Roster, ver string) []byte {
+	dst = appendQuery(dst, ver)
 	for item := range r.All() {
 		dst = appendItem(dst, item)
 	}
@@ -116,42 +167,69 @@ func appendItem(dst []byte, i rosterdoc.Item) []byte {
 	return append(dst, "</item>"...)
 }
 
-// pushChanges tells sessions of changes (RFC 6121 section 2.1.6).
-func pushChanges(to []*resource, changes []rosterdoc.Change) {
-	for _, c := range changes {
-		if c.Kind == rosterdoc.Removed {
-			push(to, func(dst []byte) []byte {
-				dst = append(dst, "<item jid='"...)
-				dst = xmlstream.AppendEscaped(dst, c.Old.JID.String())
-				return append(dst, "' subscription='remove'/>"...)
-			})
-		} else {
-			push(to, func(dst []byte) []byte { return appendItem(dst, c.New) })
+// pushChanges tells sessions of what made a roster what it is (RFC 6121 section 2.1.6).
+func pushChanges(to []*resource, k *roster.Known, changes []rosterdoc.Change) {
+	if len(to) == 0 {
+		return
+	}
+	for i, c := range changes {
+		push(to, c, k.VerOf(i, changes))
+	}
+}
+
+// pushSteps brings a client up to date whose version is known.
+func pushSteps(r *resource, steps []roster.Step) {
+	for _, s := range steps {
+		push([]*resource{r}, s.Change, s.Ver)
+	}
+}
+
+// pushRoster gives a roster to sessions that asked for it in vain. Only the last push has its version: a client that
+// gets no further has not got that version.
+func pushRoster(to []*resource, k *roster.Known) {
+	if len(to) == 0 {
+		return
+	}
+	left := k.Roster.Len()
+	for item := range k.Roster.All() {
+		ver := ""
+		if left--; left == 0 {
+			ver = k.Ver()
 		}
+		push(to, rosterdoc.Change{Kind: rosterdoc.Added, New: item}, ver)
 	}
 }
 
-// pushRoster gives a roster to sessions that asked for it in vain.
-func pushRoster(to []*resource, known *rosterdoc.Roster) {
-	if len(to) == 0 {
-		return
-	}
-	for item := range known.All() {
-		push(to, func(dst []byte) []byte { return appendItem(dst, item) })
-	}
-}
-
-// push sends what appendTo appends, an item; it is serialized once, when there is somebody to send it to.
-func push(to []*resource, appendTo func(dst []byte) []byte) {
-	if len(to) == 0 {
-		return
-	}
-	w := stanza.NewRequest("push-"+rand.Text(), func(dst []byte) []byte {
-		return append(appendTo(append(dst, queryOpen...)), queryClose...)
-	})
+// push sends an item. It is serialized once for those who keep versions and once for the others, if there are any.
+func push(to []*resource, c rosterdoc.Change, ver string) {
+	id := "push-" + rand.Text()
+	var wires [2]stanza.Wire
+	var made [2]bool
 	for _, r := range to {
-		r.session.Send(w.To(r.session.JID().String()))
+		kind, ver := 0, ver
+		if r.versioned && ver != "" {
+			kind = 1
+		} else {
+			ver = ""
+		}
+		if !made[kind] {
+			made[kind] = true
+			wires[kind] = stanza.NewRequest(id, func(dst []byte) []byte {
+				return append(appendChange(appendQuery(dst, ver), c), queryClose...)
+			})
+		}
+		r.session.Send(wires[kind].To(r.session.JID().String()))
 	}
+}
+
+// appendChange appends the item that tells of a change.
+func appendChange(dst []byte, c rosterdoc.Change) []byte {
+	if c.Kind != rosterdoc.Removed {
+		return appendItem(dst, c.New)
+	}
+	dst = append(dst, "<item jid='"...)
+	dst = xmlstream.AppendEscaped(dst, c.Old.JID.String())
+	return append(dst, "' subscription='remove'/>"...)
 }
 
 // RosterChanged brings sessions and contacts up to date (the contract's section 5). It implements roster.Listener.
@@ -167,8 +245,8 @@ func (a *account) RosterChanged(_, known *roster.Known, changes []rosterdoc.Chan
 			current = append(current, r)
 		}
 	}
-	pushRoster(blank, known.Roster)
-	pushChanges(current, changes)
+	pushRoster(blank, known)
+	pushChanges(current, known, changes)
 	for _, c := range changes {
 		a.follow(ctx, c, known)
 	}

@@ -1,0 +1,75 @@
+package roster
+
+import (
+	"crypto/rand"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/internal/rosterdoc"
+)
+
+// Where a roster comes from: the values of Known.Source.
+const (
+	FromFetch = "fetch" // the service was asked
+	FromPut   = "put"   // the service has sent it
+	FromPatch = "patch" // the service has sent what is different
+)
+
+// Known is a roster as the service gave it, and when. It is immutable.
+type Known struct {
+	Roster *rosterdoc.Roster
+	// Version counts the changes of single contacts; Tag is random, and the same for the versions that came together.
+	// Together they are what clients know a version by (RFC 6121 section 2.6), see Ver.
+	Version int64
+	Tag     string
+	Source  string
+	ETag    string
+	Body    [16]byte      // fingerprint of the body it was read from; zero for none
+	Wished  time.Time     // when the fetch that brought or confirmed it was wished for
+	AsOf    time.Time     // when the fetch that brought or confirmed it began, or when it was sent
+	MaxAge  time.Duration // how long it may be used without asking
+	// StaleIfError is how long after that it may be used when the service fails; less than 0: for ever.
+	StaleIfError time.Duration
+	Dropped      []rosterdoc.Dropped
+}
+
+// Ver gives the version as clients and services see it: opaque, and never given to another roster of the same user,
+// not even by a server that has lost its last seconds.
+func (k *Known) Ver() string { return ver(k.Version, k.Tag) }
+
+func ver(version int64, tag string) string { return strconv.FormatInt(version, 36) + "-" + tag }
+
+// parseVer reads what ver has made.
+func parseVer(s string) (version int64, tag string, ok bool) {
+	number, tag, ok := strings.Cut(s, "-")
+	version, err := strconv.ParseInt(number, 36, 64)
+	return version, tag, ok && err == nil && version > 0 && tag != ""
+}
+
+// newTag makes a tag of 50 random bits: it needs only be another one than that of a version that was lost.
+func newTag() string { return strings.ToLower(rand.Text()[:10]) }
+
+// succeed gives k the version that follows old's, or old's when nothing has changed.
+func (k *Known) succeed(old *Known, changes []rosterdoc.Change) {
+	switch {
+	case old == nil:
+		k.Version, k.Tag = 1, newTag()
+	case len(changes) == 0:
+		k.Version, k.Tag = old.Version, old.Tag
+	default:
+		k.Version, k.Tag = old.Version+int64(len(changes)), newTag()
+	}
+}
+
+// VerOf gives the version that follows the i-th of the changes that made this roster of the one before.
+func (k *Known) VerOf(i int, changes []rosterdoc.Change) string {
+	return ver(k.Version-int64(len(changes)-1-i), k.Tag)
+}
+
+// Held is a roster that the guard keeps back.
+type Held struct {
+	Next                    *Known // without a version yet
+	Since                   time.Time
+	Added, Removed, Changed int
+}
