@@ -78,7 +78,7 @@ func saveRosters(ctx context.Context, tx *sql.Tx, saves []RosterSave) error {
 			heldSince = r.HeldSince.UnixMicro()
 		}
 		if _, err := row.ExecContext(ctx, r.Host, r.Username, r.Version, r.Tag, r.Document, r.Source, r.ETag, r.AsOf.UnixMicro(),
-			r.StaleIfError.Microseconds(), bytesOrEmpty(r.Dropped), r.Held, heldSince); err != nil {
+			int64(r.StaleIfError), bytesOrEmpty(r.Dropped), r.Held, heldSince); err != nil {
 			return err
 		}
 		for _, c := range r.Changes {
@@ -112,7 +112,7 @@ func (s *Store) Roster(ctx context.Context, host, username string) (Roster, erro
 		return Roster{}, fmt.Errorf("store: the roster of %s@%s: %w", username, host, err)
 	}
 	r.AsOf = time.UnixMicro(asOf).UTC()
-	r.StaleIfError = time.Duration(stale) * time.Microsecond
+	r.StaleIfError = time.Duration(stale)
 	if r.Held != nil {
 		r.HeldSince = time.UnixMicro(heldSince).UTC()
 	}

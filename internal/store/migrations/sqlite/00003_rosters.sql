@@ -12,7 +12,7 @@ CREATE TABLE rosters (
     source         TEXT    NOT NULL, -- fetch, put or patch
     etag           TEXT    NOT NULL,
     as_of          INTEGER NOT NULL, -- when the fetch that brought or confirmed it began
-    stale_if_error INTEGER NOT NULL, -- microseconds; less than 0: for ever
+    stale_if_error INTEGER NOT NULL, -- nanoseconds; less than 0: for ever
     dropped        BLOB    NOT NULL, -- a JSON array: what the document said and the roster does not have
     held           BLOB,             -- a roster that would remove too much and waits to be confirmed
     held_since     INTEGER NOT NULL,
