@@ -3,6 +3,7 @@ package roster
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"rollcall/internal/jid"
@@ -10,7 +11,7 @@ import (
 	"rollcall/internal/store"
 )
 
-// A Step is what became of one contact since a version, and the version that has it.
+// A Step is what became of one contact since a version, and the version that a client has with it and those before.
 type Step struct {
 	rosterdoc.Change
 	Ver string
@@ -62,11 +63,12 @@ func (u *User) lookBack(have string, version int64, tag string, tries int, done 
 
 // past is a contact as it was at a version.
 type past struct {
-	contact jid.JID
-	before  rosterdoc.Item
-	had     bool  // it was there
-	version int64 // of its last change since
-	tag     string
+	contact     jid.JID
+	before      rosterdoc.Item
+	had         bool  // it was there
+	first, last int64 // versions of its changes since
+	tag         string
+	whole       bool // with this contact and those before, a client has all of the version last
 }
 
 // stepsSince compares with what a journal says that was at a version. known is false when the journal does not have the
@@ -91,21 +93,35 @@ func (k *Known) stepsSince(version int64, tag string, journal []change) (steps [
 		if !seen {
 			i = len(then)
 			place[contact] = i
-			then = append(then, past{contact: contact, before: c.Old, had: c.Kind != rosterdoc.Added})
+			then = append(then, past{contact: contact, before: c.Old, had: c.Kind != rosterdoc.Added, first: c.version})
 		}
-		then[i].version, then[i].tag = c.version, c.tag
+		then[i].last, then[i].tag = c.version, c.tag
 	}
 	if at < k.Version {
 		return nil, false, true
 	}
-	// A client that takes only the first of them has everything up to the version of the last it took.
-	slices.SortFunc(then, func(a, b past) int { return cmp.Compare(a.version, b.version) })
+	markWhole(then)
+	have := ver(version, tag)
 	for i := range then {
+		if then[i].whole {
+			have = ver(then[i].last, then[i].tag)
+		}
 		if c, differs := then[i].compare(k.Roster); differs {
-			steps = append(steps, Step{c, ver(then[i].version, then[i].tag)})
+			steps = append(steps, Step{c, have})
 		}
 	}
 	return steps, true, true
+}
+
+// markWhole puts contacts in the order of their last changes and finds out which versions a client has that was cut off
+// on the way: it lacks what changed later, and so it has a version only if none of that had changed by then as well.
+func markWhole(then []past) {
+	slices.SortFunc(then, func(a, b past) int { return cmp.Compare(a.last, b.last) })
+	next := int64(math.MaxInt64) // the first change of those that come later
+	for i := len(then) - 1; i >= 0; i-- {
+		then[i].whole = then[i].last < next
+		next = min(next, then[i].first)
+	}
 }
 
 func (p *past) compare(r *rosterdoc.Roster) (rosterdoc.Change, bool) {

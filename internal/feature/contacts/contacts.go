@@ -116,6 +116,7 @@ type resource struct {
 	session    *session.Session
 	interested bool          // it asked for the roster (RFC 6121 section 2.2) and gets pushes
 	versioned  bool          // it keeps versions of the roster (section 2.6)
+	have       string        // the version that it asked with last
 	presence   *host.Passage // its last available presence, nil while it is unavailable
 	blank      bool          // it was told that the roster comes later: it has none, whatever is known
 	asking     int           // its requests for the roster that wait for the service

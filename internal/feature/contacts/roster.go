@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
@@ -36,7 +37,7 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 		asks.asking++
 		asks.interested = false // the answer has it all; pushes follow it
 		have, versioned := version(iq.Payload())
-		asks.versioned = versioned
+		asks.have, asks.versioned = have, versioned
 		a.user.Ask(func(o roster.Outcome) { a.answerRoster(iq, answer, o, have) })
 	})
 	return nil, host.ErrDeferred
@@ -47,12 +48,19 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 // section 2.6.2).
 func version(query *xmlstream.Element) (have string, versioned bool) {
 	for _, at := range query.Attrs {
-		if at.Local == "ver" && at.Space == "" {
-			return at.Value, true
+		switch {
+		case at.Local != "ver" || at.Space != "":
+		case len(at.Value) > maxVer: // none of ours
+			return "", true
+		default:
+			return strings.Clone(at.Value), true
 		}
 	}
 	return "", false
 }
+
+// maxVer bounds what is kept of what a client says.
+const maxVer = 64
 
 // answerRoster answers a request for the roster with what has become known; have is the version that the client has, ""
 // for none. It is called by the owner.
@@ -112,7 +120,7 @@ const queryClose = "</query>"
 func appendQuery(dst []byte, ver string) []byte {
 	dst = append(dst, "<query xmlns='"+ns.Roster...)
 	if ver != "" {
-		dst = append(append(dst, "' ver='"...), ver...)
+		dst = xmlstream.AppendEscaped(append(dst, "' ver='"...), ver)
 	}
 	return append(dst, "'>"...)
 }
@@ -184,19 +192,16 @@ func pushSteps(r *resource, steps []roster.Step) {
 	}
 }
 
-// pushRoster gives a roster to sessions that asked for it in vain. Only the last push has its version: a client that
-// gets no further has not got that version.
-func pushRoster(to []*resource, k *roster.Known) {
-	if len(to) == 0 {
-		return
-	}
+// pushRoster gives a roster to a session that asked for it in vain. Only the last push has its version: a client that
+// gets no further has the version that it asked with, if any.
+func pushRoster(r *resource, k *roster.Known) {
 	left := k.Roster.Len()
 	for item := range k.Roster.All() {
-		ver := ""
+		ver := r.have
 		if left--; left == 0 {
 			ver = k.Ver()
 		}
-		push(to, rosterdoc.Change{Kind: rosterdoc.Added, New: item}, ver)
+		push([]*resource{r}, rosterdoc.Change{Kind: rosterdoc.Added, New: item}, ver)
 	}
 }
 
@@ -245,7 +250,9 @@ func (a *account) RosterChanged(_, known *roster.Known, changes []rosterdoc.Chan
 			current = append(current, r)
 		}
 	}
-	pushRoster(blank, known)
+	for _, r := range blank {
+		pushRoster(r, known)
+	}
 	pushChanges(current, known, changes)
 	for _, c := range changes {
 		a.follow(ctx, c, known)
