@@ -24,13 +24,13 @@ type Source interface {
 type Options struct {
 	Host        string            // whose users' rosters these are, a canonical domain
 	Source      Source            // nil: there is nobody to ask, rosters are what Put and Patch say
-	Store       Store             // where copies outlive the process; nil: nowhere
+	Store       Store             // where copies outlive the process; nil: they are kept in memory
 	Documents   rosterdoc.Options // the limits of documents; Owner and Like are the engine's
 	MaxAge      time.Duration     // how long a copy is used without asking, where the service does not say
 	LoginWait   time.Duration     // how long a client waits for the service when an older copy could be served
 	Guard       bool              // a fetched roster that would remove most contacts is held until a later one says the same
 	Concurrency int               // fetches at a time for one refresh
-	KeepBytes   int               // memory for copies of users who are offline
+	KeepBytes   int               // memory for copies of users who are offline; 0: without a bound
 	Stored      int               // copies in the store, at most; 0: as many as come. Without a Source none is forgotten
 	Log         *slog.Logger
 }
@@ -70,11 +70,9 @@ func New(ctx context.Context, o Options) *Engine {
 	} else {
 		e.keep.stored = o.Stored
 	}
-	if o.Store != nil {
-		var keeping context.Context
-		keeping, e.quit = context.WithCancel(context.WithoutCancel(ctx))
-		e.saver.Go(func() { e.keep.run(keeping) })
-	}
+	keeping, quit := context.WithCancel(context.WithoutCancel(ctx))
+	e.quit = quit
+	e.saver.Go(func() { e.keep.run(keeping) })
 	return e
 }
 
@@ -88,10 +86,8 @@ func (e *Engine) Stop() {
 	e.stopped = true
 	e.mu.Unlock()
 	e.wg.Wait()
-	if e.quit != nil {
-		e.quit()
-		e.saver.Wait()
-	}
+	e.quit()
+	e.saver.Wait()
 }
 
 // spawn runs fn in a goroutine that Stop waits for, unless the engine has been stopped.
@@ -189,10 +185,11 @@ func (e *Engine) putAway(u *User) {
 	u.idleBytes = userBytes + u.Current().Roster.Size()
 	e.idleBytes += u.idleBytes
 	u.idle = e.idle.PushBack(u)
-	for e.idleBytes > e.opts.KeepBytes {
+	for e.opts.KeepBytes > 0 && e.idleBytes > e.opts.KeepBytes {
 		oldest := e.idle.Front().Value.(*User)
 		e.wake(oldest)
 		delete(e.users, oldest.name)
+		e.keep.forget(oldest.name)
 	}
 }
 

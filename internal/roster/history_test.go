@@ -27,8 +27,12 @@ func (w world) since(u *User, ver string) (k *Known, steps []Step, ok bool) {
 // any version that ever was becomes equal to the roster with the steps since, and with no step that changes nothing; one
 // that takes only some of the steps has just what the last one's version stands for.
 func TestEveryVersionLeadsToTheLast(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(40) {
 		inLives(t, func(l lives) {
+			lives := 4
+			if seed%4 == 0 {
+				l.disk, lives = nil, 1
+			}
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			past := map[string]*rosterdoc.Roster{} // what was, by version
 			check := func(w world, u *User) {
@@ -64,7 +68,7 @@ func TestEveryVersionLeadsToTheLast(t *testing.T) {
 					}
 				}
 			}
-			for range 4 {
+			for range lives {
 				l.live(false, func(w world) {
 					u := w.Attach("john", &ear{})
 					if w.ask(u); u.Current() == nil {
@@ -162,27 +166,39 @@ var errLost = fmt.Errorf("the power is gone")
 
 // The journal keeps what is young, and at least a thousand changes.
 func TestJournalIsTrimmed(t *testing.T) {
-	inLives(t, func(l lives) {
-		l.live(false, func(w world) {
-			u := w.Attach("john", &ear{})
-			w.write("john", `{}`, false)
-			first := u.Current().Ver()
-			for i := range journalKeep {
-				w.write("john", fmt.Sprintf(`{"c@h": {"name": "%d"}}`, i), true)
-			}
-			time.Sleep(journalAge + 2*trimEvery) // of the bubble's clock
-			if _, _, ok := w.since(u, first); !ok && w.keep.journal.Load() != journalKeep {
-				t.Errorf("the first is forgotten, %d are kept", w.keep.journal.Load())
-			}
-			last := u.Current().Ver()
-			w.write("john", `{"c@h": null}`, true)
-			time.Sleep(2 * trimEvery)
-			if _, steps, ok := w.since(u, last); !ok || len(steps) != 1 {
-				t.Errorf("%v %v", steps, ok)
-			}
-			if kept := w.keep.journal.Load(); kept != journalKeep {
-				t.Errorf("%d changes are kept", kept)
-			}
+	t.Run("store", func(t *testing.T) { inLives(t, testTrim) })
+	t.Run("memory", func(t *testing.T) {
+		inLives(t, func(l lives) {
+			l.disk = nil
+			testTrim(l)
 		})
+	})
+}
+
+func testTrim(l lives) {
+	l.live(false, func(w world) {
+		u := w.Attach("john", &ear{})
+		w.write("john", `{}`, false)
+		first := u.Current().Ver()
+		for i := range journalKeep {
+			w.write("john", fmt.Sprintf(`{"c@h": {"name": "%d"}}`, i), true)
+		}
+		time.Sleep(journalAge - 2*trimEvery) // of the bubble's clock
+		if _, steps, ok := w.since(u, first); !ok || len(steps) != 1 {
+			l.Errorf("the first is forgotten before its time: %v", steps)
+		}
+		time.Sleep(4 * trimEvery)
+		if _, _, ok := w.since(u, first); ok {
+			l.Error("the first is not forgotten")
+		}
+		last := u.Current().Ver()
+		w.write("john", `{"c@h": null}`, true)
+		time.Sleep(2 * trimEvery)
+		if _, steps, ok := w.since(u, last); !ok || len(steps) != 1 {
+			l.Errorf("%v %v", steps, ok)
+		}
+		if kept := w.keep.journal.Load(); kept != journalKeep {
+			l.Errorf("%d changes are kept", kept)
+		}
 	})
 }

@@ -3,9 +3,9 @@ package roster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +25,11 @@ type Store interface {
 
 // keeper writes rosters to the store. What comes from fetches is written a moment later, many users in one transaction:
 // should the process die before, the service is asked again anyway. What the service has sent to a host that cannot ask
-// is written before it is acknowledged.
+// is written before it is acknowledged. Without a store everything stays pending for ever: rosters are then kept in
+// memory, where they cost nothing beside the copies that are there anyway.
 type keeper struct {
 	host   string
-	store  Store // nil: nothing is kept
+	store  Store // nil: memory
 	stored int   // copies that are kept; 0: all
 	log    *slog.Logger
 
@@ -97,19 +98,27 @@ func changesOf(old, k *Known, changes []rosterdoc.Change) []change {
 
 // later has a user's roster written soon.
 func (k *keeper) later(name string, s *save) {
-	if k.store == nil {
-		return
-	}
 	k.mu.Lock()
 	k.merge(name, s)
 	k.mu.Unlock()
 	signal(k.wake)
 }
 
+// forget drops a user's roster that is in memory alone.
+func (k *keeper) forget(name string) {
+	if k.store != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.pending, name)
+}
+
 // now has a user's roster written and waits for it.
 func (k *keeper) now(ctx context.Context, name string, s *save) error {
 	if k.store == nil {
-		return errors.New("there is no store")
+		k.later(name, s)
+		return nil
 	}
 	s.done = make(chan error, 1)
 	k.mu.Lock()
@@ -140,7 +149,7 @@ func (k *keeper) merge(name string, s *save) {
 		s.reset = p.reset
 	}
 	if n := len(s.changes) - pendingChanges; n > 0 {
-		s.changes, s.reset = s.changes[n:], true
+		s.changes, s.reset = slices.Clone(s.changes[n:]), true
 	}
 	k.pending[name] = s
 }
@@ -164,18 +173,28 @@ func (k *keeper) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
-			defer cancel()
-			if err := k.flush(final); err != nil {
-				k.log.Error("rosters not saved", "error", err)
-			}
+			k.last(ctx)
 			return
 		case <-trim.C:
 			k.trim(ctx)
 		case <-k.wake:
-			k.pause(ctx, flushAfter)
-			k.attempt(ctx)
+			if k.store != nil {
+				k.pause(ctx, flushAfter)
+				k.attempt(ctx)
+			}
 		}
+	}
+}
+
+// last writes what is left when everything else has ended.
+func (k *keeper) last(ctx context.Context) {
+	if k.store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	if err := k.flush(ctx); err != nil {
+		k.log.Error("rosters not saved", "error", err)
 	}
 }
 
@@ -270,6 +289,9 @@ func (k *keeper) takeBack(names []string) {
 
 // waiting tells how many users' rosters wait to be written.
 func (k *keeper) waiting() int {
+	if k.store == nil {
+		return 0
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.pending) + len(k.writing)
@@ -278,6 +300,7 @@ func (k *keeper) waiting() int {
 // trim keeps the journals within their bounds.
 func (k *keeper) trim(ctx context.Context) {
 	if k.store == nil {
+		k.trimMemory(time.Now().Add(-journalAge))
 		return
 	}
 	left, err := k.store.TrimRosterJournals(ctx, k.host, time.Now().Add(-journalAge), journalKeep, journalMost)
@@ -291,6 +314,24 @@ func (k *keeper) trim(ctx context.Context) {
 			k.log.Warn("old rosters were not deleted", "error", err)
 		}
 	}
+}
+
+// trimMemory does the same where there is no store.
+func (k *keeper) trimMemory(before time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	left := 0
+	for _, s := range k.pending {
+		old := 0
+		for len(s.changes)-old > journalKeep && s.changes[old].at.Before(before) {
+			old++
+		}
+		if old > 0 {
+			s.changes = slices.Clone(s.changes[old:])
+		}
+		left += len(s.changes)
+	}
+	k.journal.Store(int64(left))
 }
 
 // row writes a save as the store has it.

@@ -57,7 +57,7 @@ func (d *disk) Roster(ctx context.Context, host, user string) (store.Roster, err
 // lives is a host whose engine is started again and again.
 type lives struct {
 	*testing.T
-	disk *disk
+	disk *disk // nil: memory, and one life only
 	opts Options
 }
 
@@ -77,7 +77,9 @@ func inLives(t *testing.T, play func(l lives)) {
 func (l lives) live(asks bool, play func(w world)) {
 	ctx, cancel := context.WithCancel(l.Context())
 	o := l.opts
-	o.Store = l.disk
+	if l.disk != nil {
+		o.Store = l.disk
+	}
 	src := &source{asked: make(chan *question)}
 	if asks {
 		o.Source = src
@@ -181,7 +183,7 @@ func TestCopyIsServedWhileTheServiceIsDown(t *testing.T) {
 // A copy that was forgotten in memory may have missed a notification, so it is asked for again.
 func TestForgottenCopyIsAskedForAgain(t *testing.T) {
 	inLives(t, func(l lives) {
-		l.opts.KeepBytes = 0
+		l.opts.KeepBytes = 1
 		l.live(true, func(w world) {
 			u := w.Attach("john", &ear{})
 			out := w.ask(u)

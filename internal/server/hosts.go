@@ -22,16 +22,11 @@ type virtualHost struct {
 	source *rosterhttp.Client // nil when nobody is asked
 }
 
-// keptBytes is the memory that a host keeps for rosters of users who are offline. What is not kept is in the store.
+// keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
 const keptBytes = 64 << 20
 
-// storedRosters is how many rosters a host keeps in the store, of which most are those of users who are offline.
-func (s *Server) storedRosters() int {
-	if s.cfg.DataDir == "" {
-		return 100_000
-	}
-	return 1_000_000
-}
+// storedRosters is how many rosters a host keeps in the store, when it can ask for those that it forgets.
+const storedRosters = 1_000_000
 
 // addHost builds the host that is number i in the configuration.
 func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
@@ -39,10 +34,16 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	h := &virtualHost{cfg: c}
 	s.hosts = append(s.hosts, h)
 	o := roster.Options{
-		Host: c.Name, Store: s.store,
+		Host:      c.Name,
 		Documents: rosterdoc.Options{MaxItems: c.Roster.MaxItems, MaxBytes: int(c.Roster.MaxBytes)},
 		MaxAge:    c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Guard: c.Roster.Guard,
-		Concurrency: c.Roster.Concurrency, KeepBytes: keptBytes, Stored: s.storedRosters(), Log: log,
+		Concurrency: c.Roster.Concurrency, KeepBytes: keptBytes, Stored: storedRosters, Log: log,
+	}
+	switch {
+	case s.store != nil:
+		o.Store = s.store
+	case c.Roster.URL == "":
+		o.KeepBytes = 0 // what is in memory is all there is
 	}
 	var err error
 	if c.Roster.URL == "" {

@@ -95,8 +95,10 @@ func (s *Server) build(ctx context.Context) (err error) {
 			return s.cfg.KeyError("tls.cert", err)
 		}
 	}
-	if s.store, err = store.Open(ctx, s.cfg.DataDir); err != nil {
-		return err
+	if s.cfg.DataDir != "" {
+		if s.store, err = store.Open(ctx, s.cfg.DataDir); err != nil {
+			return err
+		}
 	}
 	for i, h := range s.cfg.Hosts {
 		if err := s.addHost(ctx, i, h); err != nil {
