@@ -75,7 +75,7 @@ const (
 	journalKeep = 1_000
 	journalAge  = 30 * 24 * time.Hour
 	journalMost = 100_000
-	trimEvery   = time.Hour
+	trimEvery   = 6 * time.Hour
 )
 
 func newKeeper(host string, s Store, log *slog.Logger) *keeper {
