@@ -1,11 +1,12 @@
-// Package rosterhttp is the client side of the roster contract (docs/roster-http.md, section 1): it asks
-// the service for one user's roster over HTTP (RFC 9110) and makes sure that a service that is down, slow
-// or wrong costs no more than a bounded wait.
+// Package rosterhttp is the client side of the roster contract (docs/roster-http.md, sections 1 and 4): it
+// asks the service for rosters over HTTP (RFC 9110), one at a time or many together, and makes sure that a
+// service that is down, slow or wrong costs no more than a bounded wait.
 //
 // # What may be asked twice
 //
 // Fetch makes one attempt; whoever wants another one, asks again. (Only where a kept-alive connection turns
-// out to be closed before a byte came back, net/http sends the request once more, on a new connection.)
+// out to be closed before a byte came back, net/http sends the request once more, on a new connection. The
+// POST of a batch changes nothing at the service, so that goes for it too.)
 //
 // # Types of answers
 //
@@ -36,14 +37,17 @@ import (
 const (
 	DefaultTimeout     = 5 * time.Second
 	DefaultConcurrency = 32
+	DefaultBatchSize   = 100
 	DefaultUserAgent   = "rollcall"
 )
 
-// Config is how a virtual host's service is asked. Host and URL are required; zero values of the others
-// mean the defaults of the contract.
+// Config is how a virtual host's service is asked. Host is required, and URL or BatchURL; zero values of the
+// others mean the defaults of the contract.
 type Config struct {
 	Host        string        // the virtual host
 	URL         string        // roster.url: a template with %s, {user}, {host}, {jid}, and %% for a percent sign
+	BatchURL    string        // roster.batch_url: where many are asked for together; {host}, and %% for a percent sign
+	BatchSize   int           // users in one request to BatchURL
 	Token       string        // sent as Authorization: Bearer; "" for none
 	Timeout     time.Duration // for a whole exchange, from the connection to the last byte of the body
 	MaxBytes    int64         // of a body, as sent and after decompression
@@ -51,6 +55,10 @@ type Config struct {
 	Concurrency int           // requests at a time
 	UserAgent   string        // product and version, such as rollcall/1.0
 	Log         *slog.Logger
+
+	// Observe is told of every request, for metrics; nil for nobody. It is called by the goroutines that fetch
+	// and must not block.
+	Observe func(Observation)
 
 	TLS  *tls.Config                                                       // nil: the system's certificates
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
@@ -60,7 +68,8 @@ type Config struct {
 // goroutines at once.
 type Client struct {
 	cfg       Config
-	template  *template
+	template  *template // nil without roster.url
+	batches   *batches  // nil without roster.batch_url
 	transport *http.Transport
 	slots     chan struct{} // one for each request under way
 	breaker   *breaker
@@ -75,23 +84,29 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("rosterhttp: the host: %w", err)
 	}
 	cfg.Host = host
-	t, err := parseTemplate(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("rosterhttp: %w", err)
-	}
 	if !visible(cfg.Token) {
 		return nil, errors.New("rosterhttp: roster.token has a character that cannot stand in a header: a space, a newline at its end perhaps, or one beyond ASCII")
 	}
 	if err := cfg.setDefaults(); err != nil {
 		return nil, fmt.Errorf("rosterhttp: %w", err)
 	}
-	return &Client{
-		cfg:       cfg,
-		template:  t,
-		transport: newTransport(cfg),
-		slots:     make(chan struct{}, cfg.Concurrency),
-		breaker:   newBreaker(),
-	}, nil
+	c := &Client{
+		cfg:     cfg,
+		slots:   make(chan struct{}, cfg.Concurrency),
+		breaker: newBreaker(),
+	}
+	if cfg.URL != "" || cfg.BatchURL == "" {
+		if c.template, err = parseTemplate(keyURL, cfg.URL); err != nil {
+			return nil, fmt.Errorf("rosterhttp: %w", err)
+		}
+	}
+	if cfg.BatchURL != "" {
+		if c.batches, err = newBatches(cfg); err != nil {
+			return nil, fmt.Errorf("rosterhttp: %w", err)
+		}
+	}
+	c.transport = newTransport(cfg)
+	return c, nil
 }
 
 func (cfg *Config) setDefaults() error {
@@ -102,6 +117,8 @@ func (cfg *Config) setDefaults() error {
 		return fmt.Errorf("roster.max_bytes is %d: it must be more than 0", cfg.MaxBytes)
 	case cfg.MaxItems < 0:
 		return fmt.Errorf("roster.max_items is %d: it must be more than 0", cfg.MaxItems)
+	case cfg.BatchSize < 0:
+		return fmt.Errorf("roster.batch_size is %d: it must be more than 0", cfg.BatchSize)
 	case cfg.Concurrency < 0:
 		return fmt.Errorf("roster.concurrency is %d: it must be more than 0", cfg.Concurrency)
 	case !visible(strings.ReplaceAll(cfg.UserAgent, " ", "")):
@@ -118,6 +135,9 @@ func (cfg *Config) setDefaults() error {
 	}
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = DefaultConcurrency
+	}
+	if cfg.BatchSize == 0 {
+		cfg.BatchSize = DefaultBatchSize
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = DefaultUserAgent
@@ -163,98 +183,164 @@ func newTransport(cfg Config) *http.Transport {
 type Request struct {
 	Like *rosterdoc.Roster // the copy that is known, nil for none: what stayed the same is shared with it
 
-	User     string // localpart
-	ETag     string // of the copy that is known, "" for none: the answer may then be that nothing changed
-	Notified bool   // the service has just said that this roster changed, so it is worth asking even if it was down
+	User     string      // localpart
+	ETag     string      // of the copy that is known, "" for none: the answer may then be that nothing changed
+	Body     Fingerprint // of the copy that is known, zero for none: a document that is the same is not read again
+	Notified bool        // the service has just said that this roster changed, so it is worth asking even if it was down
 }
 
 // Result is what came.
 type Result struct {
-	Roster       *rosterdoc.Roster   // nil when NotModified
-	NotModified  bool                // the copy with Request.ETag is what the service has
+	Roster       *rosterdoc.Roster   // nil when NotModified or Same
+	NotModified  bool                // the service says that nothing has changed since Request.ETag
+	Same         bool                // the document is the one that Request.Body stands for, byte for byte
 	ETag         string              // of this answer, as it came; "" for none
+	Body         Fingerprint         // of the document; that of the request when NotModified
 	MaxAge       time.Duration       // how long it may be used without asking; <0: not said
 	StaleIfError time.Duration       // how much longer when the service fails; <0: not said
-	Dropped      []rosterdoc.Dropped // contacts left out, or taken with a change
-	Bytes        int                 // of the body, decompressed
-	Took         time.Duration       // the exchange, without waiting for a slot
+	Dropped      []rosterdoc.Dropped // contacts left out, or taken with a change; nil when NotModified or Same
+	Bytes        int                 // of the document, decompressed
+	Took         time.Duration       // the exchange, without waiting for a slot or for company
 }
 
-// Fetch asks for a roster, once. It waits for a slot as long as ctx allows, then Config.Timeout at most for
-// the exchange. The error is an *Error.
+// Fetch asks for a roster, once: by itself, or with others that are wanted at about the same time (see
+// batches). It waits for a slot as long as ctx allows, then Config.Timeout at most for the exchange. What it
+// gives comes from a request that was sent after it was called. The error is an *Error.
 func (c *Client) Fetch(ctx context.Context, r Request) (Result, error) {
 	owner, fail := c.owner(r.User)
 	if fail != nil {
+		c.observe(Observation{Users: 1}, fail.Kind.String())
 		return Result{}, fail
+	}
+	var res Result
+	if c.batches != nil && owner.Local() != etagsMember {
+		res, fail = c.together(ctx, r, owner)
+	} else {
+		res, fail = c.alone(ctx, r, owner)
+	}
+	if fail != nil {
+		return Result{}, fail
+	}
+	return res, nil
+}
+
+// owner is the address of the user, if there can be one.
+func (c *Client) owner(name string) (jid.JID, *Error) {
+	if name == "" {
+		return jid.JID{}, c.refused(errors.New("no user was named"))
+	}
+	owner, err := jid.New(name, c.cfg.Host, "")
+	if err != nil {
+		return jid.JID{}, c.refused(fmt.Errorf("there can be no such user: %w", err))
+	}
+	return owner, nil
+}
+
+func (c *Client) refused(err error) *Error {
+	if c.batches != nil {
+		return &Error{Kind: Refused, Batch: true, URL: c.batches.shown, Err: err}
+	}
+	return &Error{Kind: Refused, URL: c.template.prefix, Err: err}
+}
+
+// target is the URL for one user, if the user can be asked for with one.
+func (c *Client) target(owner jid.JID) (*url.URL, *Error) {
+	l := owner.Local()
+	switch {
+	case c.template == nil:
+		return nil, c.refused(fmt.Errorf("a user called %q cannot be asked for in a batch: set roster.url as well", l))
+	case l == "." || l == "..":
+		// They mean something else in a path (RFC 3986 section 5.2.4) and cannot be percent-encoded out of it:
+		// "%2E" is the same as ".".
+		return nil, c.refused(fmt.Errorf("a user called %q cannot be asked for: in a URL it would name another place", l))
 	}
 	target, err := url.Parse(c.template.expand(owner))
 	if err != nil {
 		// New has tried the template, and what is put into it cannot break a URL.
-		return Result{}, &Error{Kind: Refused, URL: c.template.prefix, Err: errors.New("the user's name makes no URL")}
+		return nil, c.refused(errors.New("the user's name makes no URL"))
 	}
-	res, fail := c.admitted(ctx, r, owner, target)
+	return target, nil
+}
+
+// alone asks for one user's roster with a request of its own.
+func (c *Client) alone(ctx context.Context, r Request, owner jid.JID) (res Result, fail *Error) {
+	o := Observation{Users: 1}
+	defer func() {
+		o.Bytes, o.Dropped = res.Bytes, left(res.Dropped)
+		c.observe(o, label(&res, fail))
+	}()
+	target, fail := c.target(owner)
+	if fail != nil {
+		return Result{}, fail
+	}
+	fail = c.enter(ctx, r.Notified)
+	if fail == nil {
+		fail = c.attempt(r.Notified, &o, target, func() *Error { return c.get(ctx, &o, r, owner, target, &res) })
+		c.exit()
+	}
 	if fail != nil {
 		fail.URL = shownURL(target)
 		c.record.failure(fail)
 		return Result{}, fail
 	}
+	res.Took = o.Took
 	c.record.success(res.Took)
 	c.logDropped(owner, res.Dropped)
 	return res, nil
 }
 
-// owner is the address of the user, if the user can be asked for.
-func (c *Client) owner(name string) (jid.JID, *Error) {
-	refused := func(err error) *Error { return &Error{Kind: Refused, URL: c.template.prefix, Err: err} }
-	if name == "" {
-		return jid.JID{}, refused(errors.New("no user was named"))
-	}
-	owner, err := jid.New(name, c.cfg.Host, "")
-	if err != nil {
-		return jid.JID{}, refused(fmt.Errorf("there can be no such user: %w", err))
-	}
-	// They mean something else in a path (RFC 3986 section 5.2.4) and cannot be percent-encoded out of it:
-	// "%2E" is the same as ".".
-	if l := owner.Local(); l == "." || l == ".." {
-		return jid.JID{}, refused(fmt.Errorf("a user called %q cannot be asked for: in a URL it would name another place", l))
-	}
-	return owner, nil
-}
-
-// admitted makes the request once there is a slot and the breaker lets it.
-func (c *Client) admitted(ctx context.Context, r Request, owner jid.JID, target *url.URL) (Result, *Error) {
-	if c.closed.Load() {
-		return Result{}, &Error{Kind: Canceled, Err: errors.New("the server is shutting down")}
-	}
-	if _, next := c.breaker.state(); next > 0 && !r.Notified {
-		return Result{}, c.breakerOpen(next) // no use to wait for a slot first
+// enter waits for a slot; exit gives it back.
+func (c *Client) enter(ctx context.Context, notified bool) *Error {
+	if fail := c.useless(notified); fail != nil {
+		return fail
 	}
 	c.record.add(0, 1)
 	select {
 	case c.slots <- struct{}{}:
 		c.record.add(1, -1)
+		return nil
 	case <-ctx.Done():
 		c.record.add(0, -1)
-		return Result{}, canceled(ctx)
+		return canceled(ctx)
 	}
-	defer func() {
-		<-c.slots
-		c.record.add(-1, 0)
-	}()
-	// Asked again: while this fetch waited, the others may have found the service down.
-	leave, wait, ok := c.breaker.admit(r.Notified)
+}
+
+func (c *Client) exit() {
+	<-c.slots
+	c.record.add(-1, 0)
+}
+
+// useless says why there is no use in waiting for a slot, nil when there is.
+func (c *Client) useless(notified bool) *Error {
+	if c.closed.Load() {
+		return shuttingDown()
+	}
+	if _, next := c.breaker.state(); next > 0 && !notified {
+		return c.breakerOpen(next)
+	}
+	return nil
+}
+
+func shuttingDown() *Error {
+	return &Error{Kind: Canceled, Err: errors.New("the server is shutting down")}
+}
+
+// attempt makes one request if the breaker lets it. Its caller has a slot, and has asked the breaker before:
+// while it waited, others may have found the service down.
+func (c *Client) attempt(notified bool, o *Observation, target *url.URL, request func() *Error) *Error {
+	leave, wait, ok := c.breaker.admit(notified)
 	if !ok {
-		return Result{}, c.breakerOpen(wait)
+		return c.breakerOpen(wait)
 	}
-	res, fail := c.exchange(ctx, r, owner, target)
+	fail := request()
 	v, retryAfter := alive, time.Duration(0)
 	if fail != nil {
-		fail.URL, fail.Err = shownURL(target), c.clean(fail.Err)
+		fail.Err, fail.Batch, fail.URL = c.clean(fail.Err), o.Batch, shownURL(target)
 		v, retryAfter = fail.verdict(), fail.RetryAfter
 	}
 	before, after := c.breaker.done(leave, v, retryAfter)
 	c.logBreaker(before, after, fail)
-	return res, fail
+	return fail
 }
 
 func (c *Client) breakerOpen(wait time.Duration) *Error {
@@ -282,8 +368,12 @@ func (c *Client) logDropped(owner jid.JID, dropped []rosterdoc.Dropped) {
 		"user", owner, "first_reason", dropped[0].Reason, "dropped", len(dropped)-warnings, "changed", warnings)
 }
 
-// Close gives up the kept connections; later fetches fail. Fetches under way end with their contexts.
+// Close gives up the kept connections; later fetches fail. Of the fetches under way those in a batch fail now,
+// the others end with their contexts.
 func (c *Client) Close() {
 	c.closed.Store(true)
+	if c.batches != nil {
+		c.batches.close()
+	}
 	c.transport.CloseIdleConnections()
 }

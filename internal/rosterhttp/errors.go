@@ -30,11 +30,14 @@ const (
 	BreakerOpen
 	// Canceled: the caller's context ended first. It says nothing about the service.
 	Canceled
+	// Missing: the answer to a batch has nothing for this user, or null.
+	Missing
 )
 
 var kinds = [...]string{
 	Refused: "refused", Unavailable: "unavailable", Timeout: "timeout", Status: "status", Type: "type",
 	TooLarge: "too-large", Document: "document", BreakerOpen: "breaker-open", Canceled: "canceled",
+	Missing: "missing",
 }
 
 // String is the kind as a label of logs and metrics.
@@ -51,14 +54,32 @@ type Error struct {
 	Kind       Kind
 	Status     int           // of the answer, for any kind; 0 when there was none
 	RetryAfter time.Duration // how long the service, or the breaker, wants to be left alone; 0 for no wish
+	Batch      bool          // it was a batch that was asked for, by POST
 	URL        string        // what was asked, without its query
 	Err        error
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("GET %s: %v", e.URL, e.Err) }
+func (e *Error) Error() string {
+	method := "GET"
+	if e.Batch {
+		method = "POST"
+	}
+	return fmt.Sprintf("%s %s: %v", method, e.URL, e.Err)
+}
 
 // Unwrap gives the cause: context errors, errors of the network.
 func (e *Error) Unwrap() error { return e.Err }
+
+// A ConfigError says which key of the configuration New does not take, and why.
+type ConfigError struct {
+	Key string // "roster.url", "roster.batch_url"
+	Err error
+}
+
+func (e *ConfigError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // verdict is what a fetch says about the service.
 type verdict uint8

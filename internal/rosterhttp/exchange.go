@@ -20,59 +20,97 @@ import (
 // errSlow ends an exchange that takes longer than Config.Timeout.
 var errSlow = errors.New("too slow")
 
-// exchange makes one request and reads the whole answer, within the time for both.
-func (c *Client) exchange(ctx context.Context, r Request, owner jid.JID, target *url.URL) (Result, *Error) {
+// exchange makes one request and has the whole answer read, within the time for both. Its times go to o.
+func (c *Client) exchange(ctx context.Context, o *Observation, req *http.Request, read func(bounded context.Context, resp *http.Response) *Error) *Error {
 	begun := time.Now()
-	r.ETag = etag(r.ETag)
+	o.Sent = true
+	defer func() { o.Took = time.Since(begun) }()
 	bounded, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, errSlow)
 	defer cancel()
 	// The transport and not a http.Client: no redirects, no cookies.
-	resp, err := c.transport.RoundTrip(c.request(bounded, r, target))
+	resp, err := c.transport.RoundTrip(req.WithContext(bounded))
 	if err != nil {
-		return Result{}, c.broken(ctx, bounded, err, "no answer came")
+		return c.broken(ctx, bounded, err, "no answer came")
 	}
 	defer drain(resp.Body)
-	var res Result
-	res.ETag = etag(resp.Header.Get("ETag"))
-	res.MaxAge, res.StaleIfError = cacheControl(resp.Header)
-
-	var fail *Error
-	switch resp.StatusCode {
-	case http.StatusOK:
-		fail = c.ok(ctx, bounded, resp, c.decoding(owner, r.Like), &res)
-	case http.StatusNoContent:
-		res.Roster = rosterdoc.Build(nil)
-	case http.StatusNotModified:
-		if r.ETag == "" {
-			fail = &Error{Kind: Status, Err: errors.New("the service answered 304 Not Modified, and was not asked whether anything was")}
-			break
-		}
-		res.NotModified = true
-		if res.ETag == "" {
-			res.ETag = r.ETag
-		}
-	default:
-		fail = unwanted(resp)
-	}
+	fail := read(bounded, resp)
 	if fail != nil {
 		fail.Status = resp.StatusCode
-		return Result{}, fail
 	}
-	res.Took = time.Since(begun)
-	return res, nil
+	return fail
 }
 
-func (c *Client) request(ctx context.Context, r Request, target *url.URL) *http.Request {
-	req := (&http.Request{
-		Method: http.MethodGet, URL: target, Host: target.Host,
+// get asks for one user's roster.
+func (c *Client) get(ctx context.Context, o *Observation, r Request, owner jid.JID, target *url.URL, res *Result) *Error {
+	r.ETag = etag(r.ETag)
+	req := c.request(http.MethodGet, target)
+	if r.ETag != "" {
+		req.Header["If-None-Match"] = []string{r.ETag}
+	}
+	return c.exchange(ctx, o, req, func(bounded context.Context, resp *http.Response) *Error {
+		res.ETag = etag(resp.Header.Get("ETag"))
+		res.MaxAge, res.StaleIfError = cacheControl(resp.Header)
+		switch resp.StatusCode {
+		case http.StatusOK:
+			buf := bodies.get()
+			defer bodies.put(buf)
+			if fail := c.body(ctx, bounded, resp, buf, c.cfg.MaxBytes); fail != nil {
+				return fail
+			}
+			return c.document(buf.Bytes(), owner, r, res)
+		case http.StatusNoContent:
+			if res.recognise(nil, r) {
+				return nil
+			}
+			res.Roster = rosterdoc.Build(nil)
+		case http.StatusNotModified:
+			if r.ETag == "" {
+				return &Error{Kind: Status, Err: errors.New("the service answered 304 Not Modified, and was not asked whether anything was")}
+			}
+			res.unchanged(r)
+		default:
+			return unwanted(resp, keyURL)
+		}
+		return nil
+	})
+}
+
+// unchanged fills in what the service need not say of a roster that is as it was.
+func (res *Result) unchanged(r Request) {
+	res.NotModified, res.Body = true, r.Body
+	if res.ETag == "" {
+		res.ETag = r.ETag
+	}
+}
+
+// document reads a user's document, unless it is the one that the caller has.
+func (c *Client) document(doc []byte, owner jid.JID, r Request, res *Result) *Error {
+	res.Bytes = len(doc)
+	if res.recognise(doc, r) {
+		return nil
+	}
+	roster, dropped, err := rosterdoc.Decode(doc, rosterdoc.Options{
+		Owner: owner, MaxItems: c.cfg.MaxItems, MaxBytes: int(c.cfg.MaxBytes), Like: r.Like,
+	})
+	if err != nil {
+		kind := Document
+		if errors.Is(err, rosterdoc.ErrTooLarge) {
+			kind = TooLarge
+		}
+		return &Error{Kind: kind, Err: fmt.Errorf("the answer is no roster: %w", err)}
+	}
+	res.Roster, res.Dropped = roster, dropped
+	return nil
+}
+
+func (c *Client) request(method string, target *url.URL) *http.Request {
+	req := &http.Request{
+		Method: method, URL: target, Host: target.Host,
 		Header: http.Header{
 			"Accept":          {"application/json"},
 			"Accept-Encoding": {"gzip"},
 			"User-Agent":      {c.cfg.UserAgent},
 		},
-	}).WithContext(ctx)
-	if r.ETag != "" {
-		req.Header["If-None-Match"] = []string{r.ETag}
 	}
 	if c.cfg.Token != "" {
 		req.Header["Authorization"] = []string{"Bearer " + c.cfg.Token}
@@ -95,53 +133,51 @@ func (c *Client) broken(ctx, bounded context.Context, err error, so string) *Err
 	return &Error{Kind: Unavailable, Err: fmt.Errorf("%s: %w", so, err)}
 }
 
-// decoding is how documents are read.
-func (c *Client) decoding(owner jid.JID, like *rosterdoc.Roster) rosterdoc.Options {
-	return rosterdoc.Options{Owner: owner, MaxItems: c.cfg.MaxItems, MaxBytes: int(c.cfg.MaxBytes), Like: like}
-}
-
-// ok reads the body of a 200.
-func (c *Client) ok(ctx, bounded context.Context, resp *http.Response, o rosterdoc.Options, res *Result) *Error {
+// body reads the body of a 200 into buf, most bytes of it at most.
+func (c *Client) body(ctx, bounded context.Context, resp *http.Response, buf *bytes.Buffer, most int64) *Error {
 	gzipped, fail := checkType(resp.Header)
 	if fail != nil {
 		return fail
 	}
-	if resp.ContentLength > c.cfg.MaxBytes {
-		return c.tooLarge()
+	if resp.ContentLength > most {
+		return tooLarge(most)
 	}
-	buf := bodies.Get().(*bytes.Buffer)
-	defer func() {
-		// A rare large body is not kept for the many small ones.
-		if buf.Cap() <= 256<<10 {
-			buf.Reset()
-			bodies.Put(buf)
-		}
-	}()
-	switch err := readBody(buf, resp.Body, c.cfg.MaxBytes, gzipped); {
+	switch err := readBody(buf, resp.Body, most, gzipped); {
 	case errors.Is(err, errLarge):
-		return c.tooLarge()
+		return tooLarge(most)
 	case errors.Is(err, errGzip) && bounded.Err() == nil:
 		return &Error{Kind: Document, Err: fmt.Errorf("the answer cannot be decompressed: %w", err)}
 	case err != nil:
 		return c.broken(ctx, bounded, err, fmt.Sprintf("the answer began and was not whole (%d bytes of it came)", buf.Len()))
 	}
-	roster, dropped, err := rosterdoc.Decode(buf.Bytes(), o)
-	if err != nil {
-		kind := Document
-		if errors.Is(err, rosterdoc.ErrTooLarge) {
-			kind = TooLarge
-		}
-		return &Error{Kind: kind, Err: fmt.Errorf("the answer is no roster: %w", err)}
-	}
-	res.Roster, res.Dropped, res.Bytes = roster, dropped, buf.Len()
 	return nil
 }
 
-func (c *Client) tooLarge() *Error {
-	return &Error{Kind: TooLarge, Err: fmt.Errorf("the answer has more than %d bytes (roster.max_bytes)", c.cfg.MaxBytes)}
+func tooLarge(most int64) *Error {
+	return &Error{Kind: TooLarge, Err: fmt.Errorf("the answer has more than %d bytes (roster.max_bytes)", most)}
 }
 
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// buffers are for bodies. A rare large one is not kept for the many small ones.
+type buffers struct {
+	sync.Pool
+	keep int // bytes
+}
+
+func (b *buffers) get() *bytes.Buffer {
+	if buf, ok := b.Get().(*bytes.Buffer); ok {
+		return buf
+	}
+	return new(bytes.Buffer)
+}
+
+func (b *buffers) put(buf *bytes.Buffer) {
+	if buf.Cap() <= b.keep {
+		buf.Reset()
+		b.Put(buf)
+	}
+}
+
+var bodies = buffers{keep: 256 << 10}
 
 // drain lets the connection be used again where little is left of the answer; it is closed otherwise.
 func drain(body io.ReadCloser) {
@@ -181,19 +217,25 @@ func checkType(h http.Header) (gzipped bool, fail *Error) {
 	return false, &Error{Kind: Type, Err: fmt.Errorf("the answer is %q: a roster is answered with Content-Type: application/json", short(media))}
 }
 
-// unwanted is the error for a status that has no roster.
-func unwanted(resp *http.Response) *Error {
+// unwanted is the error for a status that has no roster; key is where the URL comes from.
+func unwanted(resp *http.Response, key string) *Error {
 	e := &Error{Kind: Status, RetryAfter: retryAfter(resp.Header, time.Now())}
 	code := resp.StatusCode
 	text := fmt.Sprintf("the service answered %d %s", code, http.StatusText(code))
 	if http.StatusText(code) == "" {
 		text = fmt.Sprintf("the service answered %d", code)
 	}
+	right := ": a roster is answered with 200, 204 or 304"
+	if key == keyBatch {
+		right = ": a batch is answered with 200 and an object of users"
+	}
 	switch {
 	case code >= 300 && code < 400:
-		text += redirect(resp)
+		text += redirect(resp, key, right)
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		text += ": it does not take our credential; check roster.token"
+	case (code == http.StatusNotFound || code == http.StatusMethodNotAllowed) && key == keyBatch:
+		text += ": the URL is mistyped, or it takes no POST; a user without contacts is {}, one that it does not know null"
 	case code == http.StatusNotFound:
 		text += ": the URL is mistyped, or it does not know the user; an empty roster is {} or 204"
 	case code == http.StatusTooManyRequests:
@@ -201,7 +243,7 @@ func unwanted(resp *http.Response) *Error {
 	case code >= 500:
 		text += ": look into its own log"
 	default:
-		text += ": a roster is answered with 200, 204 or 304"
+		text += right
 	}
 	e.Err = errors.New(text)
 	return e
@@ -209,10 +251,10 @@ func unwanted(resp *http.Response) *Error {
 
 // redirect says where an answer would have sent us. It is not followed: the token is for the configured
 // service alone, and the target may be anything.
-func redirect(resp *http.Response) string {
+func redirect(resp *http.Response, key, right string) string {
 	location := resp.Header.Get("Location")
 	if location == "" {
-		return ": a roster is answered with 200, 204 or 304"
+		return right
 	}
 	target, err := resp.Request.URL.Parse(location)
 	if err != nil {
@@ -222,7 +264,7 @@ func redirect(resp *http.Response) string {
 	if target.Opaque != "" {
 		shown = target.Scheme + ":..."
 	}
-	return fmt.Sprintf(", a redirect to %q, which was not followed; if that is the right place, put it into roster.url", shown)
+	return fmt.Sprintf(", a redirect to %q, which was not followed; if that is the right place, put it into %s", shown, key)
 }
 
 // clean is an error as it may be logged. Errors of net/http quote what the service sent, which can be long,

@@ -414,24 +414,3 @@ func TestClosed(t *testing.T) {
 	s.Close()
 	s.bad(t, john, Canceled, "shutting down")
 }
-
-func BenchmarkFetch(b *testing.B) {
-	var doc bytes.Buffer
-	for i := range 50 {
-		fmt.Fprintf(&doc, `,"contact%d@example.com": {"name": "Contact %d", "groups": ["Friends"]}`, i, i)
-	}
-	body := "{" + doc.String()[1:] + "}"
-	srv := httptest.NewServer(answer("application/json", body))
-	defer srv.Close()
-	c, err := New(Config{Host: "example.com", URL: srv.URL + "/%s"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := c.Fetch(b.Context(), john); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

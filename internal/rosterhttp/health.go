@@ -16,12 +16,12 @@ type Health struct {
 
 	LastSuccess time.Time // of a roster or a 304; zero when there was none
 	LastFailure time.Time
-	LastError   string // the sentence of the last failure; "" when there was none
+	LastError   string // the sentence of the last failure, of one user in a batch too; "" when there was none
 	// ConsecutiveFailures are failed fetches since the last success, of any kind but those that made no
 	// request and those that their caller gave up.
 	ConsecutiveFailures int
 
-	Fetches  uint64 // requests made, successful or not
+	Fetches  uint64 // requests made, successful or not; a batch is one, and fails when all of its users do
 	Failures uint64
 
 	// Latency is a moving average of whole exchanges that ended in a roster or a 304, the last eight or so
@@ -63,6 +63,13 @@ func (r *record) failure(e *Error) {
 	h.ConsecutiveFailures++
 	h.LastFailure = time.Now()
 	h.LastError = e.Error()
+}
+
+// blemish notes the failure of one user in a batch that brought others' rosters.
+func (r *record) blemish(e *Error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.LastFailure, r.h.LastError = time.Now(), e.Error()
 }
 
 // add counts requests under way and fetches that wait.

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"rollcall/internal/jid"
 )
 
-// A template is a checked roster.url, cut at its placeholders.
+// A template is a checked roster.url or roster.batch_url, cut at its placeholders.
 type template struct {
 	parts []part
 	// prefix is what every expanded URL begins with: scheme and authority. No placeholder is in it, so no
@@ -34,17 +35,38 @@ const (
 
 var fields = map[string]field{"{user}": user, "{host}": host, "{jid}": address}
 
-// parseTemplate reads a roster.url. Its errors say what to write instead, and repeat neither userinfo nor
-// query, which may hold secrets.
-func parseTemplate(s string) (*template, error) {
+// The keys of the configuration that have a template.
+const (
+	keyURL   = "roster.url"       // asks for one user, who has a place in it
+	keyBatch = "roster.batch_url" // asks for many, who are in the body
+)
+
+// parseTemplate reads the value of a key. Its errors say what to write instead, and repeat neither userinfo
+// nor query, which may hold secrets.
+func parseTemplate(key, s string) (*template, error) {
 	t, err := cutTemplate(s)
-	if err != nil {
-		return nil, fmt.Errorf("roster.url: %w", err)
+	if err == nil {
+		err = t.checkUser(key)
 	}
-	if err := t.check(); err != nil {
-		return nil, fmt.Errorf("roster.url: %w", err)
+	if err == nil {
+		err = t.check()
+	}
+	if err != nil {
+		return nil, &ConfigError{Key: key, Err: err}
 	}
 	return t, nil
+}
+
+// checkUser looks whether there is a place for the user where there must be one, and none where not.
+func (t *template) checkUser(key string) error {
+	placed := slices.ContainsFunc(t.parts, func(p part) bool { return p.field == user || p.field == address })
+	switch {
+	case key == keyURL && !placed:
+		return errors.New("has no place for the user: write %s (or {user}, or {jid}) where the name goes, as in http://localhost/contacts/%s")
+	case key == keyBatch && placed:
+		return errors.New("has a place for the user, but the users of a batch are in the body: leave %s, {user} and {jid} out, as in http://localhost/contacts")
+	}
+	return nil
 }
 
 // cutTemplate finds the placeholders.
@@ -93,9 +115,6 @@ func cutTemplate(s string) (*template, error) {
 		}
 	}
 	t.parts = append(t.parts, part{text: text.String()})
-	if !seen[user] && !seen[address] {
-		return nil, errors.New("has no place for the user: write %s (or {user}, or {jid}) where the name goes, as in http://localhost/contacts/%s")
-	}
 	return t, nil
 }
 
@@ -107,6 +126,9 @@ func (t *template) check() error {
 		return errors.New("does not begin with http:// or https:// and the service's name")
 	}
 	end := strings.IndexAny(rest, "/?#")
+	if end < 0 && len(t.parts) == 1 {
+		end = len(rest) // the service's name alone, without a placeholder
+	}
 	if end < 0 {
 		return errors.New("has a placeholder in the name of the service: users and hosts go in the path or the query, behind a / or ?")
 	}

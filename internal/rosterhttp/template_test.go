@@ -1,6 +1,7 @@
 package rosterhttp
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -37,7 +38,7 @@ func TestTemplateExpands(t *testing.T) {
 		{"longest", "http://h/c/%s", strings.Repeat("\u00e9", 511), "http://h/c/" + strings.Repeat("%C3%A9", 511)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tmpl, err := parseTemplate(tc.template)
+			tmpl, err := parseTemplate(keyURL, tc.template)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,6 +123,42 @@ func TestTemplateRefused(t *testing.T) {
 	}
 }
 
+func TestBatchURL(t *testing.T) {
+	for _, tc := range []struct{ name, url, want, says string }{
+		{"plain", "http://localhost/contacts", "http://localhost/contacts", ""},
+		{"host", "https://app.example:8443/{host}/contacts?x=%%20", "https://app.example:8443/example.com/contacts?x=%20", ""},
+		{"the service alone", "http://localhost:9099", "http://localhost:9099", ""},
+		{"user", "http://localhost/contacts/%s", "", "the users of a batch are in the body"},
+		{"{user}", "http://localhost/contacts/{user}", "", "the users of a batch are in the body"},
+		{"{jid}", "http://localhost/{jid}", "", "the users of a batch are in the body"},
+		{"host as service", "http://{host}/contacts", "", "placeholder in the name of the service"},
+		{"host as service, no path", "http://{host}", "", "placeholder in the name of the service"},
+		{"userinfo", "http://admin:hunter2@localhost/", "", "give credentials as roster.token"},
+		{"userinfo, no path", "http://admin:hunter2@localhost", "", "give credentials as roster.token"},
+		{"stray percent", "http://localhost/a%20b", "", "%% for a percent sign"},
+		{"fragment", "http://localhost/#x", "", "which is never sent"},
+		{"no scheme", "localhost/contacts", "", "does not begin with http"},
+		{"file", "file:///etc/passwd", "", "does not begin with http"},
+		{"no service", "http:///contacts", "", "does not name the service"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := New(Config{Host: "example.com", BatchURL: tc.url})
+			if tc.says == "" {
+				if err != nil || c.batches.url.String() != tc.want {
+					t.Fatalf("%v, want %s: %v", c, tc.want, err)
+				}
+				c.Close()
+				return
+			}
+			var wrong *ConfigError
+			if !errors.As(err, &wrong) || wrong.Key != "roster.batch_url" || !strings.Contains(err.Error(), "roster.batch_url: "+wrong.Err.Error()) ||
+				!strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error is %v, want it to say %q", err, tc.says)
+			}
+		})
+	}
+}
+
 func TestConfigRefused(t *testing.T) {
 	good := Config{Host: "example.com", URL: "http://localhost/%s"}
 	for _, tc := range []struct {
@@ -139,6 +176,7 @@ func TestConfigRefused(t *testing.T) {
 		{"timeout", "roster.timeout", func(c *Config) { c.Timeout = -1 }},
 		{"bytes", "roster.max_bytes", func(c *Config) { c.MaxBytes = -1 }},
 		{"items", "roster.max_items", func(c *Config) { c.MaxItems = -1 }},
+		{"batch size", "roster.batch_size", func(c *Config) { c.BatchSize = -1 }},
 		{"concurrency", "roster.concurrency", func(c *Config) { c.Concurrency = -1 }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
