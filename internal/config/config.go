@@ -98,6 +98,8 @@ type Auth struct {
 // Roster is where the rosters of a host come from. Sizes are bytes.
 type Roster struct {
 	URL         string // template; rosterhttp checks it
+	BatchURL    string // template without a user; "" for none; rosterhttp checks it
+	BatchSize   int    // users in one request to BatchURL
 	Token       Secret // sent as a Bearer token; "" sends none
 	Timeout     time.Duration
 	MaxAge      time.Duration // how long a copy is used without asking, when the service does not say

@@ -66,6 +66,8 @@ auth.method = "anonymous"
 auth.plain = true
 [host.roster]
 url = "https://app.example.com/contacts/{user}"
+batch_url = "https://app.example.com/contacts"
+batch_size = 20
 token_env = "ROLLCALL_TEST_TOKEN"
 timeout = "1s"
 max_age = "0s"
@@ -95,7 +97,7 @@ roster.url = "http://b/%s"
 		Log:     Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
-			Roster{"https://app.example.com/contacts/{user}", "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
+			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 		}, second},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
@@ -111,7 +113,7 @@ func TestErrors(t *testing.T) {
 		{"syntax", "a = \n", "c.toml:1:5: "},
 		{"a key twice", global("data_dir = 'a'\ndata_dir = 'b'"), "c.toml:2:1: "},
 		{"unknown, near", global("[listen]\n  c2ss = ''"), "c.toml:2:3: listen.c2ss: is unknown; did you mean c2s?; allowed in [listen]: c2s, c2s_tls, http, https"},
-		{"unknown, letters swapped", inHost("roster.toekn = ''"), "c.toml:4:1: host.roster.toekn: is unknown; did you mean token?; allowed in roster of [[host]]: url, timeout"},
+		{"unknown, letters swapped", inHost("roster.toekn = ''"), "c.toml:4:1: host.roster.toekn: is unknown; did you mean token?; allowed in roster of [[host]]: url, batch_url, batch_size, timeout"},
 		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.roster.token?; allowed outside tables: data_dir, listen"},
 		{"unknown, a global key in a host", inHost("listen.c2s = ''"), "c.toml:4:1: host.listen: is unknown; allowed in [[host]]: name, auth"},
 		{"unknown, no idea", global("zzz = 1"), "c.toml:1:1: zzz: is unknown; allowed outside tables"},

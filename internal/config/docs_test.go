@@ -184,7 +184,7 @@ func TestDefaults(t *testing.T) {
 		{"tls", c.TLS, TLS{Require: true}},
 		{"limits", c.Limits, Limits{256 << 10, 10_000, 30 * time.Second, 1000, 10, 1 << 20, 30 * time.Second}},
 		{"host", h, Host{Name: "example.com", Auth: Auth{Method: "accounts", ChannelBinding: true, DowngradeProtection: true}, Roster: Roster{
-			URL: "http://x/%s", Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
+			URL: "http://x/%s", BatchSize: 100, Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
 			MaxBytes: 4 << 20, MaxItems: 10_000, Concurrency: 32, ClientEdits: "service-unavailable", Guard: true}}},
 		{"log", c.Log, Log{Format: "text"}},
 	}

@@ -98,7 +98,11 @@ func hostKeys() []key {
 			"Offer the mechanism PLAIN, inside TLS, to clients that know no SCRAM (open always does)"),
 		text("roster.url", "", func(t target) *string { return &t.host.Roster.URL },
 			"The service: %s or {user} is the user's name, {host} the domain, {jid} the address, %% a percent sign. "+
-				"Without it nobody is asked: rosters are what PUT and PATCH send, and live in data_dir"),
+				"Without it and roster.batch_url nobody is asked: rosters are what PUT and PATCH send, and live in data_dir"),
+		text("roster.batch_url", "", func(t target) *string { return &t.host.Roster.BatchURL },
+			`The service, asked by POST for many users together; {host} is the domain, %% a percent sign; "" asks for each by itself`),
+		count("roster.batch_size", 100, func(t target) *int { return &t.host.Roster.BatchSize }, 1, 10_000,
+			"Most users in one request to roster.batch_url"),
 		duration("roster.timeout", "5s", func(t target) *time.Duration { return &t.host.Roster.Timeout },
 			10*time.Millisecond, 5*time.Minute, "For one whole request to the service"),
 		duration("roster.max_age", "10m", func(t target) *time.Duration { return &t.host.Roster.MaxAge },

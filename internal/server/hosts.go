@@ -46,16 +46,21 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 		o.KeepBytes = 0 // what is in memory is all there is
 	}
 	var err error
-	if c.Roster.URL == "" {
+	if c.Roster.URL == "" && c.Roster.BatchURL == "" {
 		log.Info("no roster.url: nobody is asked for rosters, they are what the application sends")
 	} else {
 		h.source, err = rosterhttp.New(rosterhttp.Config{
-			Host: c.Name, URL: c.Roster.URL, Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
+			Host: c.Name, URL: c.Roster.URL, BatchURL: c.Roster.BatchURL, BatchSize: c.Roster.BatchSize,
+			Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
 			MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
 			UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster,
 		})
 		if err != nil {
-			return s.cfg.KeyError(fmt.Sprintf("host[%d].roster.url", i), err)
+			key := "roster.url"
+			if wrong := (*rosterhttp.ConfigError)(nil); errors.As(err, &wrong) {
+				key = wrong.Key
+			}
+			return s.cfg.KeyError(config.HostKey(i, key), err)
 		}
 		o.Source = h.source
 	}
