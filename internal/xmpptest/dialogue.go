@@ -139,9 +139,18 @@ func (d *dialogue) playService(s step) error {
 		return nil
 	case "notifies": // notifies ["john"] and gets 200 {...}
 		return d.notify(rest)
-	case "was": // was asked 2 times about john
+	case "was": // was asked 2 times about john, was asked 3 times in batches
 		var n int
 		var user string
+		if before, ok := strings.CutSuffix(rest, " in batches"); ok {
+			if _, err := fmt.Sscanf(before, "asked %d times", &n); err != nil {
+				return err
+			}
+			if got := d.service.Batches(); got != n {
+				return fmt.Errorf("it was asked %d times", got)
+			}
+			return nil
+		}
 		if _, err := fmt.Sscanf(rest, "asked %d times about %s", &n, &user); err != nil {
 			return err
 		}

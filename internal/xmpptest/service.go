@@ -1,6 +1,7 @@
 package xmpptest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,12 +9,13 @@ import (
 )
 
 // Service is a fake application that owns rosters: it answers GET /contacts/USER and can fail in every way that the
-// contract names. Its methods may be called by any goroutine.
+// contract names. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
 type Service struct {
 	mu      sync.Mutex
 	rosters map[string]string // the JSON document of each user
 	mode    map[string]string // how each user's request is answered; "" is the key for everybody
 	fetches map[string]int
+	batches int
 	hold    chan struct{} // requests wait here while the service hangs
 }
 
@@ -77,8 +79,19 @@ func (s *Service) Fetches(user string) int {
 	return s.fetches[user]
 }
 
+// Batches tells how often many rosters were asked for together.
+func (s *Service) Batches() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.batches
+}
+
 // ServeHTTP implements http.Handler.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == "/batch" {
+		s.serveBatch(w, r)
+		return
+	}
 	user := strings.TrimPrefix(r.URL.Path, "/contacts/")
 	s.mu.Lock()
 	s.fetches[user]++
@@ -99,6 +112,41 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		mode = NotFound
 	}
 	s.write(w, r, mode, doc, hold)
+}
+
+// serveBatch answers for many users (roster-http.md, section 4).
+func (s *Service) serveBatch(w http.ResponseWriter, r *http.Request) {
+	var asked struct {
+		Users []string          `json:"users"`
+		ETags map[string]string `json:"etags"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	tags, docs := map[string]string{}, map[string]any{}
+	s.mu.Lock()
+	s.batches++
+	for _, user := range asked.Users {
+		s.fetches[user]++
+		doc, known := s.rosters[user]
+		docs[user] = nil
+		if !known {
+			continue
+		}
+		docs[user] = json.RawMessage(doc)
+		if s.mode[user] == ETag {
+			tags[user] = fmt.Sprintf("%x", doc)
+			if asked.ETags[user] == tags[user] {
+				docs[user] = true
+			}
+		}
+	}
+	s.mu.Unlock()
+	docs["etags"] = tags
+	w.Header().Set("Content-Type", "application/json")
+	// It fails when the asker is gone.
+	_ = json.NewEncoder(w).Encode(docs)
 }
 
 func (s *Service) write(w http.ResponseWriter, r *http.Request, mode, doc string, hold chan struct{}) {
