@@ -158,6 +158,28 @@ func TestBatchSizes(t *testing.T) {
 			}
 		}
 		wantRequests(t, b, "a b c", "d e f", "g h")
+		begun := time.Now()
+		asking(c, t.Context(), users("a", "b", "c")...)()
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("a full request waited %v", took)
+		}
+	})
+}
+
+// A sound answer that has nothing for anybody is a failed request, though not one of a service that is down.
+func TestBatchForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bulk{answer: func(w http.ResponseWriter, _ *http.Request, _ []string, _ int) { fmt.Fprint(w, "{}") }}
+		c := batchInMemory(t, b)
+		for i := range 2 * breakerFailures {
+			for _, f := range asking(c, t.Context(), users("a", "b")...)() {
+				wantError(t, f.res, f.err, Missing, "no member for this user")
+			}
+			synctest.Wait()
+			if h := c.Health(); h.Fetches != uint64(i+1) || h.Failures != uint64(i+1) || h.ConsecutiveFailures != i+1 || h.Breaker != "closed" {
+				t.Errorf("%+v", h)
+			}
+		}
 	})
 }
 
