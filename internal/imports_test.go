@@ -18,7 +18,7 @@ var tiers = map[string]int{
 	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2,
 	"session": 3, "host": 3, "roster": 3,
 	"feature/contacts": 4, "feature/disco": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4,
-	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "admin": 4, "web/demo": 4,
+	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "admin": 4, "web/demo": 4, "check": 4,
 	"server": 5,
 }
 
@@ -45,6 +45,35 @@ var impure = map[string]bool{"net": true, "net/http": true, "os": true, "time": 
 var borrowed = map[string][]string{
 	"xmlstream": {"sync"}, // sync.Pool, for read buffers
 	"rosterdoc": {"sync"}, // sync.Pool, for decoders
+}
+
+// public are the packages for others' programs, and what they may import of this module: they bring no server along.
+var public = map[string][]string{
+	"rollcall/rosterapi":             {"rollcall/internal/jid", "rollcall/internal/rosterdoc"},
+	"rollcall/rosterapi/conformance": {"rollcall/internal/jid", "rollcall/rosterapi"},
+}
+
+func TestPublicImports(t *testing.T) {
+	found := 0
+	for _, p := range list(t) {
+		allowed, ok := public[p.ImportPath]
+		if !ok {
+			if strings.HasPrefix(p.ImportPath, "rollcall/rosterapi") {
+				t.Errorf("%s is public: say here what it may import", p.ImportPath)
+			}
+			continue
+		}
+		found++
+		for _, imported := range p.Imports {
+			first, _, _ := strings.Cut(imported, "/")
+			if (first == "rollcall" || strings.Contains(first, ".")) && !has(allowed, imported) {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+	}
+	if found != len(public) {
+		t.Errorf("%d public packages, want %d", found, len(public))
+	}
 }
 
 func TestImports(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Demo    demoCmd    `cmd:"" help:"Try it: a server with a sample application, and a page to watch both."`
+	Check   checkCmd   `cmd:"" help:"Check whether an application answers as it should."`
 	User    userCmd    `cmd:"" help:"Accounts of hosts with auth.method = accounts."`
 	Roster  rosterCmd  `cmd:"" help:"Rosters of a running server."`
 	Status  statusCmd  `cmd:"" help:"Show how a running server does."`

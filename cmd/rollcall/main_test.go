@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"rollcall/internal/admin"
+	"rollcall/rosterapi"
 )
 
 func TestMain(m *testing.M) {
@@ -27,6 +29,8 @@ func TestMain(m *testing.M) {
 //	exits CODE command...  run a command that must exit with CODE
 //	ready URL              wait until a server answers there
 //	service NAME           start a roster service; $NAME is its URL
+//	app NAME               start an application made with rosterapi; $NAME is its URL; POST /rename changes John's Marie
+//	post URL BODY          send it, as soon as somebody listens there; the answer must be 200
 //
 // $HTTP, $C2S and $FREE are ports of 127.0.0.1 that are free.
 func TestScripts(t *testing.T) {
@@ -43,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "service": service,
+			"exits": exits, "ready": ready, "service": service, "app": app, "post": post,
 		},
 	})
 }
@@ -97,12 +101,68 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 
 // service answers every fetch with one contact.
 func service(ts *testscript.TestScript, neg bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	serve(ts, args[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"marie@localhost": {"name": "Marie"}}`)
-	})}
+	}))
+}
+
+// app has users and batches, and wants a token at /private/. There are some that are broken besides.
+func app(ts *testscript.TestScript, neg bool, args []string) {
+	var marie atomic.Value
+	marie.Store("Marie")
+	contacts := rosterapi.Handler{Roster: func(_ context.Context, user string) (rosterapi.Roster, error) {
+		if user != "john" {
+			return nil, rosterapi.ErrUnknownUser
+		}
+		return rosterapi.Roster{"marie@localhost": {Name: marie.Load().(string), Groups: []string{"Friends"}}}, nil
+	}}
+	private := contacts
+	private.Token = "sesame"
+	mux := http.NewServeMux()
+	mux.Handle("/contacts/{user}", &contacts)
+	mux.Handle("/batch", contacts.Batch())
+	mux.Handle("/private/{user}", &private)
+	mux.HandleFunc("/rename", func(http.ResponseWriter, *http.Request) { marie.Store("Marie Curie") })
+	mux.Handle("/redirect/{user}", http.RedirectHandler("/login", http.StatusFound))
+	mux.HandleFunc("/html/{user}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, "<form><input type=password></form>")
+	})
+	mux.HandleFunc("/escape/{user}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, `{"marie@localhost": {"name": "\u009b31mMarie\u202e"}, "\u001b[2J@": {}}`)
+	})
+	serve(ts, args[0], mux)
+}
+
+// post is repeated until somebody listens.
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		resp, err := http.Post(args[0], "application/json", strings.NewReader(args[1]))
+		if err == nil {
+			ts.Check(resp.Body.Close())
+			if resp.StatusCode != http.StatusOK {
+				ts.Fatalf("POST %s: %s", args[0], resp.Status)
+			}
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("nobody answers at %s: %v", args[0], err)
+		}
+	}
+}
+
+// serve sets the variable name to the URL of a server with h.
+func serve(ts *testscript.TestScript, name string, h http.Handler) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	s := &http.Server{Handler: h}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	ts.Defer(func() {
@@ -111,7 +171,7 @@ func service(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%v", err)
 		}
 	})
-	ts.Setenv(args[0], "http://"+l.Addr().String())
+	ts.Setenv(name, "http://"+l.Addr().String())
 }
 
 func TestStatusTable(t *testing.T) {
@@ -162,5 +222,20 @@ func TestBaseURL(t *testing.T) {
 	}
 	if _, err := baseURL("http", ":0"); exitCode(err) != 2 {
 		t.Errorf("port 0: %v", err)
+	}
+}
+
+func TestColored(t *testing.T) {
+	for _, c := range []struct {
+		terminal bool
+		env      map[string]string
+		want     bool
+	}{
+		{true, nil, true}, {true, map[string]string{"NO_COLOR": "", "TERM": "xterm"}, true}, {false, nil, false},
+		{true, map[string]string{"NO_COLOR": "1"}, false}, {true, map[string]string{"TERM": "dumb"}, false},
+	} {
+		if got := colored(c.terminal, func(name string) string { return c.env[name] }); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
 	}
 }
