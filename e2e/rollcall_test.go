@@ -36,9 +36,18 @@ type rollcall struct {
 // start runs a server with an account for each user and waits until it is ready for clients.
 func start(t *testing.T, users ...string) *rollcall {
 	t.Helper()
+	s := startService(t)
+	r := startFor(t, s.rosterURL(), users...)
+	r.service = s
+	return r
+}
+
+// startFor is start for a service that is somebody else's.
+func startFor(t *testing.T, rosterURL string, users ...string) *rollcall {
+	t.Helper()
 	dir := t.TempDir()
 	r := &rollcall{
-		t: t, service: startService(t), certificate: makeCertificate(t, dir),
+		t: t, certificate: makeCertificate(t, dir),
 		config: filepath.Join(dir, "rollcall.toml"),
 		c2s:    freePort(t), c2sTLS: freePort(t), http: freePort(t), https: freePort(t),
 	}
@@ -62,7 +71,7 @@ name        = "localhost"
 auth.method = "accounts"
 auth.plain  = true # go-sendxmpp knows nothing else
 roster.url  = "%s"
-`, r.c2s, r.c2sTLS, r.http, r.https, r.service.rosterURL())
+`, r.c2s, r.c2sTLS, r.http, r.https, rosterURL)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Go: a C compiler (for the race detector), Python (the reference XML parser, and
-# slixmpp), Node.js (@xmpp/client, playwright-core), go-sendxmpp and Chromium. Debian packages only as root on a system
+# slixmpp), Node.js (@xmpp/client, playwright-core), go-sendxmpp, Chromium and nginx. Debian packages only as root on a system
 # with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
 # e2e/node_modules. What it cannot install it names; exit status 1 then.
 set -u
@@ -29,6 +29,7 @@ debian nodejs has node
 debian npm has npm
 debian go-sendxmpp has go-sendxmpp
 debian chromium has chromium
+debian nginx-light test -x /usr/sbin/nginx
 
 if [ ${#wanted[@]} -gt 0 ]; then
 	if ! has apt-get; then
