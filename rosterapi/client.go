@@ -31,8 +31,8 @@ type Client struct {
 	// Token is sent as Authorization: Bearer. "" for none.
 	Token string
 
-	// Secret signs each request in the form of Standard Webhooks, instead of a token or beside it: whsec_ and base64, or
-	// any other text as it is. "" for none.
+	// Secret signs each request in the form of Standard Webhooks, instead of a token or beside it: whsec_ and base64, as
+	// that standard and rollcall's configuration write it, or any other text as it is. "" for none.
 	Secret string
 
 	// HTTP makes the requests. nil is a client that does not use the proxies named in the environment and gives each
