@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rollcall/internal/jid"
+	"rollcall/internal/metrics"
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
@@ -29,6 +30,7 @@ type Options struct {
 	OutboxBytes     int
 	StanzaBytes     int // the most that a client may send at once
 	Log             *slog.Logger
+	Metrics         *metrics.Instruments // nil: none
 }
 
 // Host is a virtual host. Its methods may be called by any goroutine.
@@ -209,6 +211,7 @@ func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 		return
 	}
 	st.From = s.JID()
+	h.opts.Metrics.Routed(routedAs[st.Kind])
 	p := &Passage{Stanza: st, Host: h, Session: s}
 	if err != nil {
 		h.replyError(p, err)
@@ -231,6 +234,8 @@ func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 		h.route(ctx, p)
 	}
 }
+
+var routedAs = [...]metrics.Stanza{stanza.Message: metrics.Message, stanza.Presence: metrics.Presence, stanza.IQ: metrics.IQ}
 
 // expansion is how much larger a stanza may be when it is written by us, compared with the limit for what clients send:
 // escapes differ, and a prefix that the client declared once is a declaration on each element.

@@ -77,6 +77,15 @@ func (o *online) of(local string) []*session.Session {
 // SessionCount gives the number of sessions that are bound at the host.
 func (h *Host) SessionCount() int { return len(h.online.all()) }
 
+// SessionsByTransport counts them by their connections' transports.
+func (h *Host) SessionsByTransport() map[string]int {
+	n := make(map[string]int)
+	for _, s := range h.online.all() {
+		n[s.Info().Transport]++
+	}
+	return n
+}
+
 func (o *online) all() []*session.Session {
 	var all []*session.Session
 	for i := range o.parts {

@@ -50,17 +50,17 @@ func (u *User) overtaken(n uint64) bool {
 
 // fetched makes a roster of a fetch's result.
 func (u *User) fetched(known *Known, res rosterhttp.Result) *Known {
-	k := &Known{Roster: res.Roster, Source: FromFetch, ETag: res.ETag, MaxAge: u.engine.opts.MaxAge,
+	k := &Known{Roster: res.Roster, Source: FromFetch, ETag: res.ETag, Body: res.Body, MaxAge: u.engine.opts.MaxAge,
 		StaleIfError: res.StaleIfError, Dropped: res.Dropped}
 	if res.MaxAge >= 0 {
 		k.MaxAge = res.MaxAge
 	}
 	k.MaxAge = max(k.MaxAge, minAge)
-	if res.NotModified {
+	if res.NotModified || res.Same {
 		k.Roster, k.Dropped = known.Roster, known.Dropped
-		if k.ETag == "" {
-			k.ETag = known.ETag
-		}
+	}
+	if res.NotModified && k.ETag == "" {
+		k.ETag = known.ETag
 	}
 	return k
 }

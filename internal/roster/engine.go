@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/metrics"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/rosterhttp"
 )
@@ -22,17 +23,18 @@ type Source interface {
 
 // Options says how an engine behaves.
 type Options struct {
-	Host        string            // whose users' rosters these are, a canonical domain
-	Source      Source            // nil: there is nobody to ask, rosters are what Put and Patch say
-	Store       Store             // where copies outlive the process; nil: they are kept in memory
-	Documents   rosterdoc.Options // the limits of documents; Owner and Like are the engine's
-	MaxAge      time.Duration     // how long a copy is used without asking, where the service does not say
-	LoginWait   time.Duration     // how long a client waits for the service when an older copy could be served
-	Guard       bool              // a fetched roster that would remove most contacts is held until a later one says the same
-	Concurrency int               // fetches at a time for one refresh
-	KeepBytes   int               // memory for copies of users who are offline; 0: without a bound
-	Stored      int               // copies in the store, at most; 0: as many as come. Without a Source none is forgotten
-	Log         *slog.Logger
+	Host      string            // whose users' rosters these are, a canonical domain
+	Source    Source            // nil: there is nobody to ask, rosters are what Put and Patch say
+	Store     Store             // where copies outlive the process; nil: they are kept in memory
+	Documents rosterdoc.Options // the limits of documents; Owner and Like are the engine's
+	MaxAge    time.Duration     // how long a copy is used without asking, where the service does not say
+	LoginWait time.Duration     // how long a client waits for the service when an older copy could be served
+	Guard     bool              // a fetched roster that would remove most contacts is held until a later one says the same
+	KeepBytes int               // memory for copies of users who are offline; 0: without a bound
+	Stored    int               // copies in the store, at most; 0: as many as come. Without a Source none is forgotten
+	Waiting   int               // users of one refresh who may wait for a fetch at a time
+	Log       *slog.Logger
+	Metrics   *metrics.Instruments // nil: none
 }
 
 // Listener is told what becomes of an online user's roster. Its methods are called by the user's owner.

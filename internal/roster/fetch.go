@@ -141,6 +141,9 @@ func (u *User) want(w wish) (ticket uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	f := &u.fetch
+	if f.flying && w == newest {
+		u.engine.opts.Metrics.Shared(1)
+	}
 	ticket = f.begun + 1
 	if w == newest && f.flying && f.begun > 0 {
 		ticket = f.begun
@@ -248,7 +251,7 @@ func (u *User) fetchLoop() {
 		req := rosterhttp.Request{User: u.name, Notified: byService}
 		known := u.Current()
 		if known != nil {
-			req.ETag, req.Like = known.ETag, known.Roster
+			req.ETag, req.Body, req.Like = known.ETag, known.Body, known.Roster
 		}
 		res, err := u.engine.opts.Source.Fetch(u.engine.ctx, req)
 		if err == nil && res.NotModified && req.ETag == "" {

@@ -69,7 +69,7 @@ func inLives(t *testing.T, play func(l lives)) {
 		}
 		defer s.Close()
 		play(lives{t, &disk{Store: s}, Options{Host: "h", MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second, Guard: true,
-			Concurrency: 4, KeepBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)}})
+			Waiting: 4, KeepBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)}})
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/internal/rosterdoc"
+	"rollcall/internal/rosterhttp"
 )
 
 // Where a roster comes from: the values of Known.Source.
@@ -25,10 +26,10 @@ type Known struct {
 	Tag     string
 	Source  string
 	ETag    string
-	Body    [16]byte      // fingerprint of the body it was read from; zero for none
-	Wished  time.Time     // when the fetch that brought or confirmed it was wished for
-	AsOf    time.Time     // when the fetch that brought or confirmed it began, or when it was sent
-	MaxAge  time.Duration // how long it may be used without asking
+	Body    rosterhttp.Fingerprint // of the body it was read from; zero for none
+	Wished  time.Time              // when the fetch that brought or confirmed it was wished for
+	AsOf    time.Time              // when the fetch that brought or confirmed it began, or when it was sent
+	MaxAge  time.Duration          // how long it may be used without asking
 	// StaleIfError is how long after that it may be used when the service fails; less than 0: for ever.
 	StaleIfError time.Duration
 	Dropped      []rosterdoc.Dropped

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/metrics"
 	"rollcall/internal/rosterdoc"
 )
 
@@ -44,12 +45,14 @@ const (
 // returns one result for each, in order, when all are applied. Every fetch it counts began after the call.
 func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 	results := make([]Result, len(names))
+	defer func() { e.countResults(results) }()
 	if e.opts.Source == nil {
 		for i := range results {
 			results[i] = Result{Kind: Failed, Err: ErrNoService}
 		}
 		return results
 	}
+	began := time.Now()
 	type job struct {
 		index  int
 		user   *User
@@ -73,10 +76,13 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 	}
 	next := make(chan job)
 	var workers sync.WaitGroup
-	for range min(e.opts.Concurrency, len(jobs)) {
+	for range min(e.opts.Waiting, len(jobs)) {
 		workers.Go(func() {
 			for j := range next {
 				results[j.index] = j.user.refresh(ctx, j.ticket)
+				if results[j.index].Kind == Changed {
+					e.opts.Metrics.PushLag(time.Since(began))
+				}
 			}
 		})
 	}
@@ -86,6 +92,18 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 	close(next)
 	workers.Wait()
 	return results
+}
+
+// countResults counts what became of notifications.
+func (e *Engine) countResults(results []Result) {
+	var n [OnHold + 1]int
+	for i := range results {
+		n[results[i].Kind]++
+	}
+	for kind, label := range map[ResultKind]metrics.Notification{Changed: metrics.Changed, Unchanged: metrics.Unchanged,
+		Offline: metrics.Offline, Failed: metrics.Failed, OnHold: metrics.Held} {
+		e.opts.Metrics.Notified(label, n[kind])
+	}
 }
 
 // ErrNoService: a host without a roster.url is told rosters, it does not ask for them.

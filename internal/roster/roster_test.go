@@ -117,7 +117,7 @@ func inWorld(t *testing.T, play func(w world)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		src := &source{asked: make(chan *question)}
-		e := New(ctx, Options{Source: src, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second, Concurrency: 4,
+		e := New(ctx, Options{Source: src, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second, Waiting: 4,
 			Host: "h", Guard: true, KeepBytes: 2*userBytes + userBytes/2,
 			Log: slog.New(slog.DiscardHandler)})
 		play(world{t, e, src})

@@ -40,6 +40,7 @@ type Counts struct {
 	Stale   int  // of these, those whose copy is known to be out of date
 	Kept    int  // copies in memory of users who are offline
 	Held    int  // of those in memory, those with a roster that the guard holds
+	Journal int  // changes in the journals of all users, as they were counted last
 	Unsaved int  // copies that wait to be written to the store
 	Failing bool // the store does not take them
 	// Oldest and Average are how long ago the copies of users who are online were known to be right.
@@ -48,7 +49,7 @@ type Counts struct {
 
 // Counts counts the rosters.
 func (e *Engine) Counts() Counts {
-	c := Counts{Unsaved: e.keep.waiting(), Failing: e.keep.failing.Load()}
+	c := Counts{Journal: int(e.keep.journal.Load()), Unsaved: e.keep.waiting(), Failing: e.keep.failing.Load()}
 	now := time.Now()
 	var sum time.Duration
 	for _, u := range e.attachedUsers() {

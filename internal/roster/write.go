@@ -31,19 +31,29 @@ type Write struct {
 // come, also against fetches: what was fetched by a request that began earlier is dropped. A patch for a roster that is
 // not known here becomes a refresh, or fails with ErrNoRoster where nobody can be asked.
 func (e *Engine) Write(ctx context.Context, name string, w Write) Result {
+	began := time.Now()
 	u := e.pin(name)
-	defer e.unpin(u)
+	res := u.apply(ctx, w)
+	e.unpin(u)
+	if errors.Is(res.Err, ErrNoRoster) && e.opts.Source != nil {
+		return e.Refresh(ctx, []string{name})[0]
+	}
+	e.countResults([]Result{res})
+	if res.Kind == Changed {
+		e.opts.Metrics.PushLag(time.Since(began))
+	}
+	return res
+}
+
+func (u *User) apply(ctx context.Context, w Write) Result {
 	if err := u.untilLoaded(ctx); err != nil {
 		return u.failure(err)
 	}
-	if e.opts.Source == nil {
+	if u.engine.opts.Source == nil {
 		return u.writeThrough(ctx, w)
 	}
 	var res Result
 	u.Do(func() { res = u.write(w) })
-	if errors.Is(res.Err, ErrNoRoster) {
-		return e.Refresh(ctx, []string{name})[0]
-	}
 	return res
 }
 

@@ -3,28 +3,27 @@ package server
 import (
 	"time"
 
-	"rollcall/internal/config"
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/feature/disco"
 	"rollcall/internal/feature/ping"
 	timefeature "rollcall/internal/feature/time"
 	"rollcall/internal/feature/version"
 	"rollcall/internal/host"
-	"rollcall/internal/roster"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
 )
 
 // features is the list of what a virtual host can do, in the order in which they see a stanza at each stage.
-func (s *Server) features(h config.Host, engine *roster.Engine) []host.Feature {
+func (s *Server) features(h *virtualHost) []host.Feature {
 	return []host.Feature{
 		contacts.New(contacts.Options{
-			Host:        h.Name,
-			Engine:      engine,
+			Host:        h.cfg.Name,
+			Engine:      h.engine,
 			Registry:    s.registry,
 			Directory:   s.directory,
-			Mutual:      h.Roster.Mutual,
-			ClientEdits: stanza.Condition(h.Roster.ClientEdits),
+			Mutual:      h.cfg.Roster.Mutual,
+			ClientEdits: stanza.Condition(h.cfg.Roster.ClientEdits),
+			Metrics:     h.metrics,
 		}),
 		disco.New(s.directory.Shows),
 		ping.New(),

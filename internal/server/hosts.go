@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"rollcall/internal/auth"
 	"rollcall/internal/config"
 	"rollcall/internal/host"
+	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/rosterhttp"
@@ -16,10 +18,11 @@ import (
 
 // virtualHost is a host with what belongs to it alone.
 type virtualHost struct {
-	cfg    config.Host
-	host   *host.Host
-	engine *roster.Engine
-	source *rosterhttp.Client // nil when nobody is asked
+	cfg     config.Host
+	host    *host.Host
+	engine  *roster.Engine
+	source  *rosterhttp.Client // nil when nobody is asked
+	metrics *metrics.Instruments
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -32,12 +35,30 @@ const storedRosters = 1_000_000
 func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	log := s.log.With("host", c.Name)
 	h := &virtualHost{cfg: c}
+	h.metrics = s.metrics.Host(c.Name, h.state())
 	s.hosts = append(s.hosts, h)
+	if err := s.addEngine(h, i, log); err != nil {
+		return err
+	}
+	var err error
+	if s.sasl[c.Name], err = s.newAuth(ctx, c); err != nil {
+		return err
+	}
+	h.host, err = host.New(s.alive, s.registry, host.Options{
+		Name: c.Name, Features: s.features(h), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
+		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Log: s.log, Metrics: h.metrics,
+	})
+	return err
+}
+
+// addEngine makes a host's roster engine, and the client of its service.
+func (s *Server) addEngine(h *virtualHost, i int, log *slog.Logger) error {
+	c := h.cfg
 	o := roster.Options{
 		Host:      c.Name,
 		Documents: rosterdoc.Options{MaxItems: c.Roster.MaxItems, MaxBytes: int(c.Roster.MaxBytes)},
 		MaxAge:    c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Guard: c.Roster.Guard,
-		Concurrency: c.Roster.Concurrency, KeepBytes: keptBytes, Stored: storedRosters, Log: log,
+		Waiting: waiting(c.Roster), KeepBytes: keptBytes, Stored: storedRosters, Log: log, Metrics: h.metrics,
 	}
 	switch {
 	case s.store != nil:
@@ -45,34 +66,38 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	case c.Roster.URL == "":
 		o.KeepBytes = 0 // what is in memory is all there is
 	}
-	var err error
 	if c.Roster.URL == "" && c.Roster.BatchURL == "" {
 		log.Info("no roster.url: nobody is asked for rosters, they are what the application sends")
-	} else {
-		h.source, err = rosterhttp.New(rosterhttp.Config{
-			Host: c.Name, URL: c.Roster.URL, BatchURL: c.Roster.BatchURL, BatchSize: c.Roster.BatchSize,
-			Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
-			MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
-			UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster,
-		})
-		if err != nil {
-			key := "roster.url"
-			if wrong := (*rosterhttp.ConfigError)(nil); errors.As(err, &wrong) {
-				key = wrong.Key
-			}
-			return s.cfg.KeyError(config.HostKey(i, key), err)
-		}
-		o.Source = h.source
+		h.engine = roster.New(s.rosters, o)
+		return nil
 	}
-	h.engine = roster.New(s.rosters, o)
-	if s.sasl[c.Name], err = s.newAuth(ctx, c); err != nil {
-		return err
-	}
-	h.host, err = host.New(s.alive, s.registry, host.Options{
-		Name: c.Name, Features: s.features(c, h.engine), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
-		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Log: s.log,
+	var err error
+	h.source, err = rosterhttp.New(rosterhttp.Config{
+		Host: c.Name, URL: c.Roster.URL, BatchURL: c.Roster.BatchURL, BatchSize: c.Roster.BatchSize,
+		Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
+		MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
+		UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster, Observe: h.observe,
 	})
-	return err
+	if err != nil {
+		key := "roster.url"
+		if wrong := (*rosterhttp.ConfigError)(nil); errors.As(err, &wrong) {
+			key = wrong.Key
+		}
+		return s.cfg.KeyError(config.HostKey(i, key), err)
+	}
+	o.Source = h.source
+	h.engine = roster.New(s.rosters, o)
+	return nil
+}
+
+// waiting is how many users of one refresh wait for their fetch at a time: as many as can be under way, and no more than
+// a bound, for each waits in a goroutine.
+func waiting(c config.Roster) int {
+	const most = 4096
+	if c.BatchURL == "" {
+		return c.Concurrency
+	}
+	return min(most, c.Concurrency*c.BatchSize)
 }
 
 // newAuth makes the SASL server of a host. Where only some connections may do without TLS, as WebSockets from this

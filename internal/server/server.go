@@ -18,6 +18,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/host"
+	"rollcall/internal/metrics"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
 	"rollcall/internal/xmlstream"
@@ -48,6 +49,7 @@ type Server struct {
 	sasl      map[string]*auth.Server
 	certs     *certs.Store
 	store     *store.Store
+	metrics   *metrics.Metrics
 	c2s       *c2s.Server
 	admin     *admin.API
 	http      *http.Server
@@ -76,7 +78,8 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	s := &Server{
 		cfg: cfg, opts: o, log: o.Log,
 		registry: host.NewRegistry(), directory: contacts.NewDirectory(), sasl: make(map[string]*auth.Server),
-		ready: make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
+		metrics: metrics.New(o.Version),
+		ready:   make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
 	}
 	ctx = context.WithoutCancel(ctx)
 	s.rosters, s.stopRosters = context.WithCancel(ctx)

@@ -13,6 +13,7 @@ import (
 
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
+	"rollcall/internal/metrics"
 	"rollcall/internal/ns"
 	"rollcall/internal/roster"
 	"rollcall/internal/session"
@@ -30,6 +31,7 @@ type Options struct {
 	Mutual bool
 	// ClientEdits is what a client gets that tries to change its roster.
 	ClientEdits stanza.Condition
+	Metrics     *metrics.Instruments // nil: none
 }
 
 // Contacts is the feature at one virtual host.

@@ -86,6 +86,7 @@ func (a *account) answerRoster(iq *host.IQ, answer *host.Answer, o roster.Outcom
 				// "An empty IQ-result", then "interim roster pushes" (section 2.6.3).
 				answer.Send(nil, nil)
 				pushSteps(r, steps)
+				a.feature.opts.Metrics.Pushed(len(steps))
 				r.answered(false)
 			}
 		})
@@ -253,6 +254,7 @@ func (a *account) RosterChanged(_, known *roster.Known, changes []rosterdoc.Chan
 	for _, r := range blank {
 		pushRoster(r, known)
 	}
+	a.feature.opts.Metrics.Pushed(len(blank)*known.Roster.Len() + len(current)*len(changes))
 	pushChanges(current, known, changes)
 	for _, c := range changes {
 		a.follow(ctx, c, known)

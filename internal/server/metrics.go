@@ -1,0 +1,43 @@
+package server
+
+import (
+	"rollcall/internal/metrics"
+	"rollcall/internal/rosterhttp"
+)
+
+// state is what is read of a host when somebody scrapes.
+func (h *virtualHost) state() metrics.Host {
+	return metrics.Host{
+		Online:   func() int { return h.engine.Counts().Online },
+		Sessions: h.sessions,
+		Rosters: func() metrics.Rosters {
+			c := h.engine.Counts()
+			return metrics.Rosters{Oldest: c.Oldest, Average: c.Average, Held: c.Held, Journal: c.Journal, Unsaved: c.Unsaved}
+		},
+		Service: h.service,
+	}
+}
+
+func (h *virtualHost) sessions() metrics.Sessions {
+	n := h.host.SessionsByTransport()
+	return metrics.Sessions{TCP: n["tcp"], WebSocket: n["websocket"]}
+}
+
+func (h *virtualHost) service() metrics.Service {
+	if h.source == nil {
+		return metrics.Service{}
+	}
+	health := h.source.Health()
+	return metrics.Service{Breaker: health.Breaker, InFlight: health.InFlight, Waiting: health.Waiting}
+}
+
+// observe counts what a host's client of the service did.
+func (h *virtualHost) observe(o rosterhttp.Observation) {
+	for result, users := range o.Results {
+		h.metrics.Fetched(result, users)
+	}
+	if o.Sent {
+		h.metrics.Request(o.Took, o.Users, o.Batch)
+	}
+	h.metrics.Dropped(o.Dropped)
+}
