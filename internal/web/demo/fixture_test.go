@@ -27,6 +27,7 @@ type fixture struct {
 	// told gets the body of each notification; answers gives what to answer, one for each.
 	told    chan string
 	answers chan fakeAnswer
+	hungUp  chan struct{} // gets one for each notification that was given up before its answer
 }
 
 type fakeAnswer struct {
@@ -41,7 +42,7 @@ func allWell(updated string) fakeAnswer {
 
 func start(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, told: make(chan string, 16), answers: make(chan fakeAnswer, 16)}
+	f := &fixture{t: t, told: make(chan string, 16), answers: make(chan fakeAnswer, 16), hungUp: make(chan struct{}, 16)}
 	rollcall := httptest.NewServer(http.HandlerFunc(f.refresh))
 	t.Cleanup(rollcall.Close)
 	f.svc = New(Options{
@@ -75,6 +76,7 @@ func (f *fixture) refresh(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(a.status)
 		_, _ = io.WriteString(w, a.body) // an application that hung up is what some tests are about
 	case <-r.Context().Done():
+		f.hungUp <- struct{}{}
 	}
 }
 

@@ -88,6 +88,7 @@ func TestSwitchingOnSendsAnew(t *testing.T) {
 	if got := <-f.told; got != `["alice"]` {
 		t.Errorf("rollcall was told %s", got)
 	}
+	<-f.hungUp // the first one must not get the second one's answer
 	f.answers <- allWell("1")
 	page.line(func(l Line) bool { return l.Kind == "notify" && l.Failed && l.Note == errResumed.Error() })
 	page.line(func(l Line) bool { return l.Kind == "notify" && l.Status == 200 })
