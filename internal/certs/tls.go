@@ -46,6 +46,7 @@ const ticketLife = 24 * time.Hour
 // serving is what new handshakes use: one certificate and the keys of its session tickets.
 type serving struct {
 	cert   *certificate
+	pool   *x509.CertPool // of clients' certificates
 	config *tls.Config
 	keys   [][32]byte // the first makes tickets, all take them
 	since  time.Time
@@ -53,18 +54,23 @@ type serving struct {
 
 // TLSConfig makes a server configuration that always uses the current certificate. protocols are the ALPN names the
 // listener speaks; none means that ALPN is left alone.
+func (s *Store) TLSConfig(protocols ...string) *tls.Config { return s.TLSConfigFor(nil, protocols...) }
+
+// TLSConfigFor is TLSConfig for clients that may have a certificate of their own: one that is sent must be good. nil asks
+// for none.
 //
 // Each certificate has ticket keys of its own: a resumed session is one whose client has seen this very certificate,
-// which makes tls-server-end-point right for it as well.
-func (s *Store) TLSConfig(protocols ...string) *tls.Config {
+// which makes tls-server-end-point right for it as well. The same holds for the CAs of clients: a session that was made
+// under older ones is not resumed.
+func (s *Store) TLSConfigFor(clients *ClientCAs, protocols ...string) *tls.Config {
 	var mu sync.Mutex
 	var now serving
-	outer := config(s.current.Load(), protocols)
+	outer := config(s.current.Load(), clients.pool(), protocols)
 	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		cert, at := s.refresh(), s.now()
+		cert, pool, at := s.refresh(), clients.pool(), s.now()
 		mu.Lock()
-		if now.cert != cert || at.Sub(now.since) >= ticketLife {
-			now = now.next(cert, protocols, at)
+		if now.cert != cert || now.pool != pool || at.Sub(now.since) >= ticketLife {
+			now = now.next(cert, pool, protocols, at)
 		}
 		use := now.config
 		mu.Unlock()
@@ -76,10 +82,10 @@ func (s *Store) TLSConfig(protocols ...string) *tls.Config {
 	return outer
 }
 
-func (o serving) next(cert *certificate, protocols []string, at time.Time) serving {
-	n := serving{cert: cert, config: config(cert, protocols), keys: make([][32]byte, 1, 2), since: at}
+func (o serving) next(cert *certificate, pool *x509.CertPool, protocols []string, at time.Time) serving {
+	n := serving{cert: cert, pool: pool, config: config(cert, pool, protocols), keys: make([][32]byte, 1, 2), since: at}
 	rand.Read(n.keys[0][:]) // never fails (crypto/rand)
-	if o.cert == cert {
+	if o.cert == cert && o.pool == pool {
 		n.keys = append(n.keys, o.keys[0])
 	}
 	// Without keys of its own a configuration from GetConfigForClient would use those of the outer one.
@@ -87,13 +93,17 @@ func (o serving) next(cert *certificate, protocols []string, at time.Time) servi
 	return n
 }
 
-func config(c *certificate, protocols []string) *tls.Config {
-	return &tls.Config{
+func config(c *certificate, clients *x509.CertPool, protocols []string) *tls.Config {
+	t := &tls.Config{
 		Certificates: []tls.Certificate{c.pair},
 		MinVersion:   tls.VersionTLS12,
 		CipherSuites: cipherSuites,
 		NextProtos:   protocols,
 	}
+	if clients != nil {
+		t.ClientAuth, t.ClientCAs = tls.VerifyClientCertIfGiven, clients
+	}
+	return t
 }
 
 // endPoint hashes a certificate as RFC 5929 section 4.1 says: with the hash of its signature, but SHA-256 instead of
