@@ -131,19 +131,36 @@ func (c *Config) hostProblems() (ps []problem) {
 // adminProblems: "With none configured only loopback peers may call, and the server refuses to start an unprotected
 // listener on another address" (roster-http.md section 2, "Who may").
 func (c *Config) adminProblems() (ps []problem) {
-	if len(c.Admin.Tokens) > 0 {
-		return nil
+	if len(c.Admin.ClientNames) > 0 && c.Admin.ClientCA == "" {
+		ps = append(ps, problem{[]string{"admin.client_names", "admin.client_ca"}, errors.New(
+			"needs admin.client_ca, the CAs whose certificates may have these names")})
+	}
+	if c.Admin.ClientCA != "" && c.Listen.HTTPS == "" {
+		ps = append(ps, problem{[]string{"admin.client_ca", "listen.https"}, errors.New(
+			"needs listen.https: there is no other listener that asks for certificates")})
+	}
+	if len(c.Admin.Tokens)+len(c.Admin.WebhookSecrets) > 0 || c.Admin.ClientCA != "" {
+		return ps
 	}
 	for i, h := range c.Hosts {
 		for _, l := range []listener{{"listen.http", c.Listen.HTTP}, {"listen.https", c.Listen.HTTPS}} {
-			if l.addr == "" || Loopback(l.addr) || len(h.AdminTokens) > 0 {
+			if l.addr == "" || Loopback(l.addr) || len(h.AdminTokens)+len(h.AdminWebhookSecrets) > 0 {
 				continue
 			}
-			ps = append(ps, problem{[]string{l.key, "admin.token", "admin.token_file", "admin.token_env",
-				HostKey(i, "admin_token"), HostKey(i, "admin_token_file"), HostKey(i, "admin_token_env"), HostKey(i, "name")}, fmt.Errorf(
+			ps = append(ps, problem{adminKeys(i, l.key), fmt.Errorf(
 				"is %q, which other machines can reach, but nothing protects the notifications for host %q; "+
 					"set admin.token (or admin_token in each [[host]]), or listen on 127.0.0.1", l.addr, h.Name)})
 		}
 	}
 	return ps
+}
+
+// adminKeys lists the keys that together leave a host unprotected on a listener.
+func adminKeys(host int, listener string) []string {
+	keys := []string{listener, HostKey(host, "name"), "admin.client_ca"}
+	for _, end := range []string{"", "_file", "_env"} {
+		keys = append(keys, "admin.token"+end, "admin.webhook_secret"+end,
+			HostKey(host, "admin_token"+end), HostKey(host, "admin_webhook_secret"+end))
+	}
+	return keys
 }

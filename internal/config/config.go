@@ -44,7 +44,11 @@ type TLS struct {
 
 // Admin is who may use the HTTP API, for every host.
 type Admin struct {
-	Tokens []Secret // any of them; empty: only loopback peers
+	Tokens         []Secret // any of them
+	WebhookSecrets []Secret // Standard Webhooks secrets, which WebhookKey takes; any of them
+	ClientCA       string   // path of a PEM file; "" asks clients for no certificate
+	ClientNames    []string // subject alternative names of which a client's certificate must have one; none: any name
+	Rate           int      // most requests a second with one credential or of one address; 0: no limit
 }
 
 // HTTP is about pages that speak XMPP to us.
@@ -80,10 +84,11 @@ const (
 
 // A Host is one virtual host.
 type Host struct {
-	Name        string   // canonical domainpart
-	AdminTokens []Secret // may use the HTTP API for this host, beside Admin.Tokens
-	Auth        Auth
-	Roster      Roster
+	Name                string   // canonical domainpart
+	AdminTokens         []Secret // may use the HTTP API for this host, beside Admin.Tokens
+	AdminWebhookSecrets []Secret // the same for signatures
+	Auth                Auth
+	Roster              Roster
 }
 
 // Auth is how users of a host sign in.

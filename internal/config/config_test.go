@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
+const testSecret = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
+
 const minimal = "[[host]]\nname = 'localhost'\nroster.url = 'http://127.0.0.1:9099/contacts/%s'\n"
 
 func TestTwoLinesAreComplete(t *testing.T) {
@@ -36,15 +38,20 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("ROLLCALL_TEST_TOKEN", " from-env\n")
+	t.Setenv("ROLLCALL_TEST_SECRET", testSecret)
 	c, err := Parse(filepath.Join(dir, "c.toml"), []byte(`
 data_dir = "/var/lib/rollcall"
-listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = "" }
+listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = "localhost:81" }
 [tls]
 cert = "tls/chain.pem"
 key = "/etc/key.pem"
 require = false
 [admin]
 token_file = "token"
+webhook_secret_env = "ROLLCALL_TEST_SECRET"
+client_ca = "clients.pem"
+client_names = ["app.example.com"]
+rate = 50
 [http]
 origins = ["https://app.example.com", "http://localhost:8080", "*"]
 [limits]
@@ -62,6 +69,7 @@ format = "json"
 [[host]]
 name = "Chat.Example.COM"
 admin_token = ["one", " two ", ""]
+admin_webhook_secret = "`+testSecret+`"
 auth.method = "anonymous"
 auth.plain = true
 [host.roster]
@@ -89,14 +97,15 @@ roster.url = "http://b/%s"
 	second := DefaultHost("b.example", "http://b/%s")
 	want := &Config{
 		DataDir: "/var/lib/rollcall",
-		Listen:  Listen{":5222", "[::]:5223", "localhost:80", ""},
+		Listen:  Listen{":5222", "[::]:5223", "localhost:80", "localhost:81"},
 		TLS:     TLS{filepath.Join(dir, "tls/chain.pem"), "/etc/key.pem", false},
-		Admin:   Admin{[]Secret{"from-file", "second"}},
-		HTTP:    HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}},
-		Limits:  Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second},
-		Log:     Log{slog.LevelDebug, "json"},
+		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
+			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
+		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}},
+		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second},
+		Log:    Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 		}, second},
 	}
@@ -161,6 +170,14 @@ func TestErrors(t *testing.T) {
 		{"token with a space", global("admin.token = 'two words'"), "c.toml:1:1: admin.token: has a space"},
 		{"two tokens for the service", inHost("roster.token = ['a', 'b']"), "c.toml:4:1: host.roster.token: has 2 tokens; a request carries one"},
 		{"token of a wrong type", global("admin.token = 5"), "c.toml:1:1: admin.token: is a number; write the token in quotes, or a list of tokens"},
+
+		{"secret of another form", global("admin.webhook_secret = 'sesame'"), `c.toml:1:1: admin.webhook_secret: is no secret for webhooks: it is "whsec_" and the base64 of 24 to 64 random bytes`},
+		{"short secret", inHost("admin_webhook_secret = ['" + testSecret + "', 'whsec_c2hvcnQ=']"), "c.toml:4:1: host.admin_webhook_secret: is no secret for webhooks"},
+		{"secret twice", global("[admin]\nwebhook_secret = '" + testSecret + "'\nwebhook_secret_env = 'X'"), "c.toml:3:1: admin.webhook_secret_env: is set, and admin.webhook_secret too"},
+		{"names without a CA", global("admin.client_names = ['x']"), "c.toml:1:1: admin.client_names: needs admin.client_ca"},
+		{"an empty name", global("admin.client_names = ['']"), "c.toml:1:1: admin.client_names: has an empty name"},
+		{"certificates without https", global("admin.client_ca = 'x'"), "c.toml:1:1: admin.client_ca: needs listen.https"},
+		{"a negative rate", global("admin.rate = -1"), "c.toml:1:1: admin.rate: is -1; allowed is 0 to 1000000"},
 
 		{"nothing to listen on", global("[listen]\nc2s = ''\nhttp = ''"), "c.toml:1:2: listen: has no address"},
 		{"an address twice", global("listen.c2s = '127.0.0.1:5280'"), `c.toml:1:1: listen.http: is "127.0.0.1:5280", as listen.c2s is`},
@@ -240,6 +257,26 @@ func TestCheckOfAConfigMadeByAProgram(t *testing.T) {
 	}
 }
 
+// Each credential protects a listener that others can reach.
+func TestProtectedListeners(t *testing.T) {
+	const open = "listen.http = ':5280'\n"
+	tls := "listen.https = ':5281'\ntls.cert = 'c'\ntls.key = 'k'\n"
+	for name, text := range map[string]string{
+		"token": open + "admin.token = 'x'\n" + minimal, "the host's token": open + minimal + "admin_token = 'x'\n",
+		"secret": open + "admin.webhook_secret = '" + testSecret + "'\n" + minimal, "the host's secret": open + minimal + "admin_webhook_secret = '" + testSecret + "'\n",
+		"CA": open + tls + "admin.client_ca = 'ca'\n" + minimal,
+	} {
+		if _, err := Parse("c.toml", []byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// a secret that is no good is one error, not two
+	_, err := Parse("c.toml", []byte(open+"admin.webhook_secret = 'x'\n"+minimal))
+	if n := strings.Count(fmt.Sprint(err), "\n"); n != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestLoadNamesTheMissingFile(t *testing.T) {
 	_, err := Load("/nonexistent/rollcall.toml")
 	if want := "/nonexistent/rollcall.toml: can't be read: no such file or directory"; err == nil || err.Error() != want {
@@ -283,7 +320,7 @@ func TestSignInNeedsTLS(t *testing.T) {
 
 func TestSecretsDoNotShow(t *testing.T) {
 	const canary = "canary-token"
-	c, err := Parse("c.toml", []byte("admin.token = '"+canary+"'\n"+minimal+"roster.token = '"+canary+"'\nadmin_token = ['"+canary+"']\n"))
+	c, err := Parse("c.toml", []byte("admin.token = '"+canary+"'\nadmin.webhook_secret = '"+testSecret+"'\n"+minimal+"roster.token = '"+canary+"'\nadmin_token = ['"+canary+"']\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +340,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	out.Write(j)
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "token", s, "admin", c.Admin, "host", c.Hosts[0])
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "token", s, "admin", c.Admin, "host", c.Hosts[0])
-	if strings.Contains(out.String(), canary) || strings.Contains(out.String(), fmt.Sprintf("%x", canary)) {
+	if strings.Contains(out.String(), "whsec") || strings.Contains(out.String(), canary) || strings.Contains(out.String(), fmt.Sprintf("%x", canary)) {
 		t.Errorf("a secret shows: %s", out.String())
 	}
 	if !strings.Contains(out.String(), "[secret]") || Secret("").String() != "" {

@@ -26,8 +26,8 @@ var tables = []table{
 	{"", "The whole server"},
 	{"listen", "Addresses to listen on, host:port. Without a host (\":5222\") every interface is meant, \"\" is off"},
 	{"tls", "The certificate, for every host"},
-	{"admin", "Who may use the HTTP API (notifications, status) for every host. " +
-		"Without any token only programs on this machine may"},
+	{"admin", "Who may use the HTTP API (notifications, status) for every host: whoever has one of the credentials here. " +
+		"Without any only programs on this machine may"},
 	{"http", "Web pages that speak XMPP"},
 	{"limits", "What one client may cost"},
 	{"log", "Logs go to standard error"},
@@ -59,6 +59,13 @@ func rootKeys() []key {
 		list("http.origins", func(t target) *[]string { return &t.HTTP.Origins }, checkOrigin,
 			`Sites whose pages may connect by WebSocket, such as "https://app.example.com", beside the server's own; "*" is every site`),
 
+		path("admin.client_ca", "", func(t target) *string { return &t.Admin.ClientCA },
+			"PEM file of CAs: over https, a client with a certificate of theirs may do what admin.token may; read again when it changes"),
+		list("admin.client_names", func(t target) *[]string { return &t.Admin.ClientNames }, checkName,
+			"Which of these certificates: one of the names here must be a subject alternative name. None allows all of them"),
+		count("admin.rate", 10_000, func(t target) *int { return &t.Admin.Rate }, 0, 1_000_000,
+			"Most requests a second with one credential, or without one from one address, before they are answered 429; 0 is no limit"),
+
 		size("limits.stanza_bytes", "256 KiB", func(t target) *int { return &t.Limits.StanzaBytes }, 10_000, 64<<20,
 			"Largest stanza"),
 		size("limits.pre_auth_bytes", 10_000, func(t target) *int { return &t.Limits.PreAuthBytes }, 4_096, 1<<20,
@@ -78,7 +85,9 @@ func rootKeys() []key {
 		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},
 			"How a line looks: text or json"),
 	}
-	return append(keys, tokenKeys("admin.token", "string or list", "Bearer token for every host; a list of tokens while you change it")...)
+	keys = append(keys, tokenKeys("admin.token", "string or list", "Bearer token for every host; a list of tokens while you change it")...)
+	return append(keys, tokenKeys("admin.webhook_secret", "string or list",
+		`Secret for requests signed as Standard Webhooks, for every host: "whsec_" and base64 of 24 to 64 bytes; also a list`)...)
 }
 
 func hostKeys() []key {
@@ -123,7 +132,8 @@ func hostKeys() []key {
 			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error for a client that tries to change its roster: service-unavailable or not-allowed"),
 	}
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
-	return append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
+	keys = append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
+	return append(keys, tokenKeys("admin_webhook_secret", "string or list", "Secret for signed requests about this host alone, beside admin.webhook_secret; also a list")...)
 }
 
 const notYet = "is not in this version"

@@ -163,7 +163,8 @@ func (p *parser) root(doc map[string]any) {
 	t := target{Config: p.c, dir: p.dir, text: map[string][]string{}}
 	known := rootKeys()
 	p.table(t, "", "", doc, known)
-	p.c.Admin.Tokens = p.tokens(t, "", "admin.token")
+	p.c.Admin.Tokens = p.tokens(t, "", "admin.token", checkToken)
+	p.c.Admin.WebhookSecrets = p.tokens(t, "", "admin.webhook_secret", checkWebhookSecret)
 
 	list, ok := hosts.([]any)
 	if hosts != nil && !ok {
@@ -183,8 +184,9 @@ func (p *parser) host(prefix string, values map[string]any) Host {
 	h := DefaultHost("", "")
 	t := target{Config: p.c, host: &h, dir: p.dir, text: map[string][]string{}}
 	p.table(t, prefix, "", values, hostKeys())
-	h.AdminTokens = p.tokens(t, prefix, "admin_token")
-	if tokens := p.tokens(t, prefix, "roster.token"); len(tokens) == 1 {
+	h.AdminTokens = p.tokens(t, prefix, "admin_token", checkToken)
+	h.AdminWebhookSecrets = p.tokens(t, prefix, "admin_webhook_secret", checkWebhookSecret)
+	if tokens := p.tokens(t, prefix, "roster.token", checkToken); len(tokens) == 1 {
 		h.Roster.Token = tokens[0]
 	} else if len(tokens) > 1 {
 		p.fail(prefix+".roster.token", fmt.Errorf("has %d tokens; a request carries one", len(tokens)))
@@ -215,8 +217,8 @@ func (p *parser) table(t target, prefix, name string, values map[string]any, kno
 	}
 }
 
-func (p *parser) tokens(t target, prefix, name string) []Secret {
-	tokens, blame, err := resolveTokens(t.text, name)
+func (p *parser) tokens(t target, prefix, name string, check func(string) error) []Secret {
+	tokens, blame, err := resolveTokens(t.text, name, check)
 	if err != nil {
 		p.fail(strings.TrimPrefix(prefix+"."+blame, "."), err)
 	}

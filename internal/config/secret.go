@@ -1,9 +1,12 @@
 package config
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // A Secret is a token or password. It shows itself as "[secret]" wherever it is printed, logged or marshalled;
@@ -43,4 +46,21 @@ func checkToken(s string) error {
 		}
 	}
 	return nil
+}
+
+// WebhookKey returns the key of a secret in the form of Standard Webhooks: "whsec_", then base64 of "between 24 bytes (192
+// bits) and 64 bytes (512 bits)". The secret itself is never part of the error.
+func WebhookKey(s Secret) ([]byte, error) {
+	text, ok := strings.CutPrefix(string(s), "whsec_")
+	key, err := base64.StdEncoding.DecodeString(text)
+	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
+		return nil, errors.New(`is no secret for webhooks: it is "whsec_" and the base64 of 24 to 64 random bytes, ` +
+			`for example the output of: echo "whsec_$(openssl rand -base64 32)"`)
+	}
+	return key, nil
+}
+
+func checkWebhookSecret(s string) error {
+	_, err := WebhookKey(Secret(s))
+	return err
 }

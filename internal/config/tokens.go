@@ -60,9 +60,10 @@ func nonEmpty(values ...string) []string {
 	return out
 }
 
-// resolveTokens returns the tokens that the three keys of name lead to, nil when none is set. The key that is to blame
+// resolveTokens returns the tokens that the three keys of name lead to, nil when none is set. check says what is wrong
+// with one. The key that is to blame
 // comes with the error.
-func resolveTokens(text map[string][]string, name string) (tokens []Secret, blame string, err error) {
+func resolveTokens(text map[string][]string, name string, check func(string) error) (tokens []Secret, blame string, err error) {
 	var set []string
 	for _, k := range []string{name, name + "_file", name + "_env"} {
 		if len(text[k]) > 0 {
@@ -90,7 +91,7 @@ func resolveTokens(text map[string][]string, name string) (tokens []Secret, blam
 		return nil, blame, err
 	}
 	for _, v := range values {
-		if err := checkToken(v); err != nil {
+		if err := check(v); err != nil {
 			return nil, blame, err
 		}
 		tokens = append(tokens, Secret(v))

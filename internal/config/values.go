@@ -243,6 +243,14 @@ func checkOrigin(s string) error {
 	return nil
 }
 
+// checkName accepts any name that a certificate can have.
+func checkName(s string) error {
+	if s == "" {
+		return errors.New("has an empty name in its list")
+	}
+	return nil
+}
+
 func wrongType(v any, want string) error {
 	return fmt.Errorf("is %s; write %s", describe(v), want)
 }
