@@ -3,68 +3,152 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
+	"rollcall/internal/config"
 	"rollcall/internal/jid"
 )
 
-// "Who may" of section 2: Bearer tokens of the admin or of the host; where none is configured, loopback peers.
+// "Who may" of section 2: Bearer tokens, signatures (signature.go) and client certificates of the admin or of the host;
+// where none is configured, loopback peers.
 
 // How a grant was come by, for the log.
 const (
-	byToken    = "token"
-	byLoopback = "loopback"
+	byToken       = "token"
+	bySignature   = "signature"
+	byCertificate = "certificate"
+	byLoopback    = "loopback"
 )
 
 // A grant is what a caller may do: everything, or what concerns some hosts.
 type grant struct {
 	by    string
+	name  string // which of several: the key of the configuration, or a name in the certificate; never a secret
 	all   bool
 	hosts map[*Host]bool
+	id    webhookID // of a signature
 }
 
 func (g grant) allows(h *Host) bool { return g.all || g.hosts[h] }
 
+// key is what the rate of requests is counted by.
+func (g grant) key(r *http.Request) string {
+	if g.by == byLoopback {
+		return addressOf(r.RemoteAddr)
+	}
+	return g.by + " " + g.name
+}
+
 // A tokenKey is the hash of a token: comparing hashes takes the same time whatever the tokens' lengths.
 type tokenKey struct {
 	hash [sha256.Size]byte
+	credential
+}
+
+// A credential says which one of the configuration it is, and what it is for.
+type credential struct {
+	name string
 	host *Host // nil: every host
 }
 
-func tokenKeys(o Options) (keys []tokenKey) {
-	for _, t := range o.Tokens {
-		keys = append(keys, tokenKey{sha256.Sum256([]byte(t)), nil})
+// add grants what the credential is for.
+func (g *grant) add(c credential) {
+	if g.hosts == nil {
+		g.hosts, g.name = map[*Host]bool{}, c.name
 	}
-	for i := range o.Hosts {
-		for _, t := range o.Hosts[i].Tokens {
-			keys = append(keys, tokenKey{sha256.Sum256([]byte(t)), &o.Hosts[i]})
+	g.all = g.all || c.host == nil
+	g.hosts[c.host] = true
+}
+
+// credentials lists the secrets of all hosts and those of each: key is the name of their key in the configuration.
+func credentials(o Options, key string, all []config.Secret, ofHost func(*Host) []config.Secret) (list []credential, secrets []config.Secret) {
+	add := func(name string, h *Host, of []config.Secret) {
+		for i, s := range of {
+			c := credential{name, h}
+			if len(of) > 1 {
+				c.name = fmt.Sprintf("%s %d", name, i+1)
+			}
+			list, secrets = append(list, c), append(secrets, s)
 		}
+	}
+	add("admin."+key, nil, all)
+	for i := range o.Hosts {
+		h := &o.Hosts[i]
+		add("admin_"+key+" of "+h.Name, h, ofHost(h))
+	}
+	return list, secrets
+}
+
+func tokenKeys(o Options) (keys []tokenKey) {
+	list, secrets := credentials(o, "token", o.Tokens, func(h *Host) []config.Secret { return h.Tokens })
+	for i, c := range list {
+		keys = append(keys, tokenKey{sha256.Sum256([]byte(secrets[i])), c})
 	}
 	return keys
 }
 
-// access decides what the sender of r may do, before anything else is looked at. Its error is a *refusal.
-func (a *API) access(r *http.Request) (grant, error) {
-	token, sent := bearer(r)
-	if !sent {
-		return a.loopback(r)
+// access decides what the sender of the request may do, before anything else is looked at. limit bounds the body where a
+// signature makes it necessary to read it. Its error is a *refusal.
+func (a *API) access(c *call, limit int64) (err error) {
+	token, sent := bearer(c.r)
+	switch {
+	case sent:
+		c.grant, err = a.token(token)
+	case c.r.Header.Get(headerSignature) != "":
+		c.grant, err = a.signature(c, limit)
+	case a.opts.ClientCertificates && c.r.TLS != nil && len(c.r.TLS.VerifiedChains) > 0:
+		c.grant, err = a.certificate(c.r)
+	default:
+		c.grant, err = a.loopback(c.r)
 	}
-	g := grant{by: byToken, hosts: map[*Host]bool{}}
+	return err
+}
+
+func (a *API) token(token string) (grant, error) {
+	g := grant{by: byToken}
 	hash := sha256.Sum256([]byte(token))
-	for _, k := range a.keys { // all of them: the time taken must not tell which one was near
+	for _, k := range a.tokens { // all of them: the time taken must not tell which one was near
 		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
-			g.all = g.all || k.host == nil
-			g.hosts[k.host] = true
+			g.add(k.credential)
 		}
 	}
-	if len(g.hosts) == 0 {
+	if g.hosts == nil {
 		return grant{}, refuse(http.StatusUnauthorized, "the Bearer token is none of those configured (admin.token, host.admin_token)")
 	}
 	return g, nil
+}
+
+// certificate grants everything to a client whose certificate the listener has verified. A browser sends it for any page,
+// so pages of other sites must be kept out.
+func (a *API) certificate(r *http.Request) (grant, error) {
+	leaf := r.TLS.PeerCertificates[0]
+	names := namesOf(leaf)
+	name := leaf.Subject.CommonName // for the log alone
+	if len(names) > 0 {
+		name = names[0]
+	}
+	if len(a.opts.ClientNames) > 0 {
+		i := slices.IndexFunc(names, func(n string) bool { return slices.Contains(a.opts.ClientNames, n) })
+		if i < 0 {
+			return grant{}, refuse(http.StatusUnauthorized, "the client certificate has none of the names in admin.client_names")
+		}
+		name = names[i]
+	}
+	switch {
+	case time.Now().After(leaf.NotAfter): // since the handshake
+		return grant{}, refuse(http.StatusUnauthorized, "the client certificate has expired")
+	case crossSite(r):
+		return grant{}, refuse(http.StatusForbidden, "a page of another site may not call; only programs may")
+	}
+	return grant{by: byCertificate, name: name, all: true}, nil
 }
 
 // bearer returns the token of the Authorization header (RFC 6750 section 2.1). Two such headers are a token that
@@ -74,19 +158,36 @@ func bearer(r *http.Request) (token string, sent bool) {
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
-// loopback grants the hosts that have no token to programs on this machine.
+// namesOf gives the subject alternative names of a certificate. The common name is none (RFC 9525 section 2).
+func namesOf(cert *x509.Certificate) []string {
+	names := slices.Concat(cert.DNSNames, cert.EmailAddresses)
+	for _, u := range cert.URIs {
+		names = append(names, u.String())
+	}
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+// open says whether nothing is configured that would protect the host.
+func (a *API) open(h *Host) bool {
+	return len(a.opts.Tokens)+len(a.opts.WebhookSecrets)+len(h.Tokens)+len(h.WebhookSecrets) == 0 && !a.opts.ClientCertificates
+}
+
+// loopback grants the hosts that are open to programs on this machine.
 func (a *API) loopback(r *http.Request) (grant, error) {
-	g := grant{by: byLoopback, hosts: map[*Host]bool{}}
-	if len(a.opts.Tokens) == 0 {
-		for _, h := range a.hosts {
-			if len(h.Tokens) == 0 {
-				g.hosts[h] = true
-			}
+	g := grant{by: byLoopback, all: true, hosts: map[*Host]bool{}}
+	for _, h := range a.hosts {
+		if a.open(h) {
+			g.hosts[h] = true
+		} else {
+			g.all = false
 		}
 	}
 	switch {
 	case len(g.hosts) == 0:
-		return grant{}, refuse(http.StatusUnauthorized, "a token is needed: send the header Authorization: Bearer TOKEN")
+		return grant{}, refuse(http.StatusUnauthorized, "%s", a.needed())
 	case !isLoopback(r.RemoteAddr):
 		return grant{}, refuse(http.StatusUnauthorized,
 			"no token is configured, so only programs on the server's own machine may call; set admin.token and send it as Authorization: Bearer TOKEN")
@@ -97,6 +198,28 @@ func (a *API) loopback(r *http.Request) (grant, error) {
 		return grant{}, refuse(http.StatusForbidden, "a page of another site may not call; only programs may")
 	}
 	return g, nil
+}
+
+// needed says which credential to send.
+func (a *API) needed() string {
+	switch {
+	case len(a.tokens) > 0:
+		return "a token is needed: send the header Authorization: Bearer TOKEN"
+	case len(a.secrets) > 0:
+		return "a signature is needed: send the headers webhook-id, webhook-timestamp and webhook-signature (Standard Webhooks)"
+	default:
+		return "a client certificate is needed, over https"
+	}
+}
+
+// here refuses a page whose own name was made to resolve to this machine (DNS rebinding), where a grant came from the
+// peer's address alone. Notifications do without: COMPAT, services sent them with any Host, and all they do is ask the
+// service.
+func (a *API) here(c *call, rt *route) error {
+	if c.grant.by == byLoopback && !strings.HasPrefix(rt.path, refreshPath) && !a.ownName(c.r) {
+		return refuse(http.StatusForbidden, "the Host header %q is not a name of this server; use its IP address, localhost, or set admin.token", c.r.Host)
+	}
+	return nil
 }
 
 // isLoopback judges the TCP peer, which nobody can forge, never a header.

@@ -19,9 +19,8 @@ const (
 	bToken     = "canary-b"
 )
 
-type route struct{ method, path, body string }
-
-var routes = []route{
+// sampleRoutes are those of which a service needs to know.
+var sampleRoutes = []struct{ method, path, body string }{
 	{"POST", "/roster_admin/refresh", `["john"]`},
 	{"GET", "/roster_admin/refresh/john", ""},
 	{"GET", "/admin/status", ""},
@@ -76,7 +75,7 @@ func TestEveryRouteEveryCredential(t *testing.T) {
 		{"a host's only, sent", onlyA, []string{"Authorization: Bearer " + aToken}, 200, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, r := range routes {
+			for _, r := range sampleRoutes {
 				f := start(t, c.setup)
 				path := r.path
 				if c.name == "in the query" {
@@ -185,7 +184,7 @@ func unescaped(path string) string {
 }
 
 func TestWrongMethods(t *testing.T) {
-	for _, r := range routes {
+	for _, r := range sampleRoutes {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
 			if method == r.method {
 				continue

@@ -1,13 +1,9 @@
-// Package admin is the HTTP API for the service and for operators: notifications as in section 2 of
-// docs/roster-http.md ("Roster over HTTP: the contract"), the server's state, and whether it is ready.
+// Package admin is the HTTP API for the service and for operators: sections 2 and 3 of docs/roster-http.md ("Roster over
+// HTTP: the contract"), the server's state, its sessions, and whether it is ready. openapi.json describes it, and the
+// tests hold it to that; docs/http-api.md is for people.
 //
-//	POST /roster_admin/refresh         an array of names: their rosters have changed
-//	GET  /roster_admin/refresh/{user}  the same for one, as mod_http_roster_admin has it
-//	GET  /admin/status                 what `rollcall status` shows
-//	GET  /healthz                      200 when ready to take clients, for everybody
-//
-// Each request passes one gate (access.go) before its path, method or body is looked at, so that no spelling of a path
-// leads around it; /healthz, spelled exactly so, is the only exception.
+// Each request passes one gate (access.go) before anything is done about it, so that no spelling of a path leads around
+// it; /healthz, spelled exactly so, is the only exception. routes.go has the list of what there is.
 package admin
 
 import (
@@ -15,8 +11,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,98 +19,115 @@ import (
 	"rollcall/internal/config"
 )
 
-// A Refresher acts on notifications for the users of one host. It is called by several goroutines.
-type Refresher interface {
-	// Refresh fetches and applies the rosters of users, canonical localparts, and returns one result for each, in
-	// the same order. It returns soon after ctx is done.
-	Refresh(ctx context.Context, users []string) []RefreshResult
-}
-
-// A RefreshResult is what a notification came to for one user.
-type RefreshResult struct {
-	Result Outcome
-	Err    error // with Failed: a sentence that an operator can act on
-}
-
-// An Outcome is the result in a word.
-type Outcome string
-
-// The outcomes.
-const (
-	Changed   Outcome = "changed"   // the new roster is applied and its pushes are queued
-	Unchanged Outcome = "unchanged" // the service was asked and the roster is what it was
-	Offline   Outcome = "offline"   // nobody is there; the copy, if any, is marked stale
-	Failed    Outcome = "error"     // the service could not be asked, or its answer was no good
-)
-
 // A Host is a virtual host as the API sees it.
 type Host struct {
-	Name    string          // canonical domain
-	Tokens  []config.Secret // Bearer tokens for this host, beside Options.Tokens
-	Rosters Refresher
-	Status  func() HostStatus // for any goroutine
+	Name           string          // canonical domain
+	Tokens         []config.Secret // Bearer tokens for this host, beside Options.Tokens
+	WebhookSecrets []config.Secret // the same for signatures
+	Rosters        Refresher       // a Rosters, for the routes of section 3
+	MaxBytes       int64           // of one roster document; 0 is 4 MiB
+	Sessions       Sessions        // nil: it shows none
+	Status         func() HostStatus
 }
 
-// Options make an API.
+// Options make an API. Functions and interfaces in it are called by any goroutine.
 type Options struct {
-	Hosts   []Host
-	Tokens  []config.Secret // Bearer tokens for every host
-	Ready   func() bool     // whether clients are taken: false before the start is complete, and while stopping
-	Version string
-	Log     *slog.Logger
+	Hosts          []Host
+	Tokens         []config.Secret // Bearer tokens for every host
+	WebhookSecrets []config.Secret // Standard Webhooks secrets for every host: "whsec_" and base64
+	// ClientCertificates says that certificates which the TLS listener has verified are for this API. Where there are
+	// ClientNames, one of a certificate's subject alternative names must be among them.
+	ClientCertificates bool
+	ClientNames        []string
+	Rate               int          // most requests a second with one credential, or of one address; 0: no limit
+	Ready              func() bool  // whether clients are taken: false before the start is complete, and while stopping
+	Metrics            http.Handler // answers GET /metrics; nil: there is no such path
+	Version            string
+	Log                *slog.Logger
 }
 
-// Limits of section 2.
+// Limits of sections 2 and 3.
 const (
-	maxBody  = 1 << 20
-	maxNames = 10_000
+	maxBody    = 1 << 20  // of a notification
+	maxPatches = 16 << 20 // of patches for many users
+	maxNames   = 10_000
+	maxRoster  = 4 << 20 // Host.MaxBytes when it is 0
 
 	// All from the arrival of the head: "The answer never waits longer than 30 s".
 	bodyTime    = 10 * time.Second // the body must be here
-	refreshTime = 27 * time.Second // Refreshers give up
-	answerTime  = 29 * time.Second // Refreshers that have not given up are not waited for
+	refreshTime = 27 * time.Second // Rosters give up
+	answerTime  = 29 * time.Second // Rosters that have not given up are not waited for
+
+	// grace is how long Close lets work go on that was answered with 202 already.
+	grace = 5 * time.Second
 )
 
-// What notifications may hold in memory at a time: each weighs what its body may be, and something for being there.
-// That is room for some 4,000 of one name, or for 60 of ten thousand.
+// What requests may hold in memory at a time: each weighs what its body may be, and something for being there.
+// That is room for some 4,000 notifications of one name, or for 60 of ten thousand. Bodies that must be read before it is
+// known who sent them have a room of their own.
 const (
-	memoryBudget = 64 << 20
-	baseWeight   = 16 << 10
+	memoryBudget   = 64 << 20
+	strangerBudget = 32 << 20
+	baseWeight     = 16 << 10
 )
 
 // An API is the http.Handler.
 type API struct {
 	opts    Options
 	hosts   map[string]*Host
-	keys    []tokenKey
+	tokens  []tokenKey
+	secrets []secretKey
 	started time.Time
 
-	ctx    context.Context // done when notifications are to be given up
+	seen     webhookIDs
+	requests buckets // by credential or address
+	failures buckets // by address
+	lanes    lanes
+	feed     feed
+
+	ctx    context.Context // done when what is under way is to be given up
 	cancel context.CancelFunc
-	room   *semaphore.Weighted
-	wg     sync.WaitGroup // notifications under way
+	// late is done when what was answered with 202 is to be given up as well.
+	late       context.Context
+	cancelLate context.CancelFunc
+	room       *semaphore.Weighted
+	strangers  *semaphore.Weighted
+	wg         sync.WaitGroup // notifications and writes under way
 }
 
-// New makes an API; notifications under way are given up when ctx is done. Call Close in the end.
+// New makes an API; what is under way is given up when ctx is done. Call Close in the end.
 func New(ctx context.Context, o Options) *API {
-	a := &API{opts: o, hosts: make(map[string]*Host, len(o.Hosts)), started: time.Now(), room: semaphore.NewWeighted(memoryBudget)}
-	for i := range o.Hosts {
-		a.hosts[o.Hosts[i].Name] = &o.Hosts[i]
+	a := &API{
+		opts: o, hosts: make(map[string]*Host, len(o.Hosts)), started: time.Now(),
+		room: semaphore.NewWeighted(memoryBudget), strangers: semaphore.NewWeighted(strangerBudget),
+		requests: newBuckets(float64(o.Rate), o.Rate), failures: newBuckets(float64(maxFailures)/60, maxFailures),
 	}
-	a.keys = tokenKeys(o)
+	for i := range o.Hosts {
+		h := &a.opts.Hosts[i]
+		if h.MaxBytes == 0 {
+			h.MaxBytes = maxRoster
+		}
+		a.hosts[h.Name] = h
+	}
+	a.tokens, a.secrets = tokenKeys(a.opts), secretKeys(a.opts)
 	a.ctx, a.cancel = context.WithCancel(ctx)
+	a.late, a.cancelLate = context.WithCancel(context.WithoutCancel(ctx))
 	return a
 }
 
 // Close gives up what is under way and waits for it. The http.Server must have been shut down before.
 func (a *API) Close() {
 	a.cancel()
+	after := time.AfterFunc(grace, a.cancelLate)
 	a.wg.Wait()
+	after.Stop()
+	a.cancelLate()
 }
 
 // Register adds the API to a mux, with everything below its two folders.
 func (a *API) Register(mux *http.ServeMux) {
-	mux.Handle("/healthz", a)
+	mux.Handle(healthPath, a)
+	mux.Handle(metricsPath, a)
 	mux.Handle("/admin/", a)
 	mux.Handle("/roster_admin/", a)
 }
@@ -130,69 +141,43 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		w.Header().Set("Connection", "close")
 	}
-	body, err := a.serve(w, r)
+	c := &call{w: w, r: r, arrived: time.Now()}
+	rep, err := a.serve(c)
 	var no *refusal
 	switch {
+	case err == nil && rep.stream != nil:
+		rep.stream.ServeHTTP(w, r)
+		return
 	case err == nil:
-		write(w, http.StatusOK, body)
+		rep.write(w)
 	case errors.As(err, &no):
-		a.logRefusal(r, no)
+		level := a.judge(c.r, no)
+		a.opts.Log.Log(r.Context(), level, "admin request refused",
+			"peer", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "status", no.status, "reason", no.message)
 		no.write(w)
 	default:
 		a.opts.Log.Error("admin request failed", "path", r.URL.Path, "error", err)
-		(&refusal{status: http.StatusInternalServerError, message: "internal error; the server's log has it"}).write(w)
+		no = &refusal{status: http.StatusInternalServerError, message: "internal error; the server's log has it"}
+		no.write(w)
+	}
+	if c.undone || no != nil {
+		a.seen.forget(c.grant.id)
 	}
 }
 
-// logRefusal writes one line for each refused request; the handler of slog quotes what could break it in two. Probes of
-// a server that is starting are no news.
-func (a *API) logRefusal(r *http.Request, no *refusal) {
-	level := slog.LevelWarn
-	if r.URL.Path == healthPath {
-		level = slog.LevelDebug
-	}
-	a.opts.Log.Log(r.Context(), level, "admin request refused",
-		"peer", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "status", no.status, "reason", no.message)
-}
-
-const (
-	healthPath  = "/healthz"
-	statusPath  = "/admin/status"
-	refreshPath = "/roster_admin/refresh"
-)
-
-// serve decides by the path as it was sent, percent-encoding included: no other spelling is known.
-func (a *API) serve(w http.ResponseWriter, r *http.Request) (any, error) {
-	path := r.URL.EscapedPath()
-	if path == healthPath {
-		return a.health(r)
-	}
-	g, err := a.access(r)
-	if err != nil {
-		return nil, err
-	}
-	user, single := strings.CutPrefix(path, refreshPath+"/")
+// judge counts a refusal and says at which level it is logged: one line for each refused request; the handler of slog
+// quotes what could break it in two. Probes of a server that is starting are no news, and neither is more of the same.
+func (a *API) judge(r *http.Request, no *refusal) slog.Level {
 	switch {
-	case path == refreshPath:
-		return allow(r, http.MethodPost, func() (any, error) { return a.refreshMany(w, r, g) })
-	case single && user != "" && !strings.Contains(user, "/"):
-		name, err := url.PathUnescape(user)
-		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "the user's name in the path has a stray %%")
+	case no.status == http.StatusUnauthorized:
+		if wait := a.failures.take(addressOf(r.RemoteAddr)); wait > 0 {
+			no.status, no.retryAfter = http.StatusTooManyRequests, wait
+			return slog.LevelDebug
 		}
-		return allow(r, http.MethodGet, func() (any, error) { return a.refreshOne(r, g, name) })
-	case path == statusPath:
-		return allow(r, http.MethodGet, func() (any, error) { return a.status(r, g) })
-	default:
-		return nil, refuse(http.StatusNotFound, "there is nothing at this path; notifications go to POST %s", refreshPath)
+	case r.URL.Path == healthPath:
+		return slog.LevelDebug
+	case no.status == http.StatusTooManyRequests:
+		return slog.LevelDebug
 	}
-}
-
-func allow(r *http.Request, method string, handle func() (any, error)) (any, error) {
-	if r.Method != method {
-		no := refuse(http.StatusMethodNotAllowed, "%s is not for this path; use %s", r.Method, method)
-		no.allow = method
-		return nil, no
-	}
-	return handle()
+	return slog.LevelWarn
 }

@@ -15,12 +15,12 @@ import (
 func BenchmarkNotify(b *testing.B) {
 	for _, n := range []int{1, 20, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			results := make([]RefreshResult, n)
+			results := make([]RosterResult, n)
 			for i := range results {
 				results[i].Result = Offline
 			}
 			a := New(b.Context(), Options{
-				Hosts:  []Host{{Name: "a.example", Rosters: refresher(func(context.Context, []string) []RefreshResult { return results })}},
+				Hosts:  []Host{{Name: "a.example", Rosters: refresher(func(context.Context, []string) []RosterResult { return results })}},
 				Tokens: []config.Secret{adminToken}, Ready: func() bool { return true }, Log: slog.New(slog.DiscardHandler),
 			})
 			defer a.Close()

@@ -3,11 +3,9 @@ package admin
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -17,23 +15,13 @@ import (
 const example = `; send an array of usernames such as ["john", "aaron"]`
 
 // readNames reads the body of a notification: strict JSON (RFC 8259, bad UTF-8 refused), an array of strings.
-func readNames(w http.ResponseWriter, r *http.Request, arrived time.Time) ([]string, error) {
-	if r.ContentLength > maxBody {
-		return nil, tooLarge()
+func readNames(c *call) ([]string, error) {
+	body, done, err := openBody(c, maxBody)
+	if err != nil {
+		return nil, err
 	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, refuse(http.StatusUnsupportedMediaType, "the body is compressed (%s); send it as it is", enc)
-	}
-	// A test's ResponseWriter has no deadlines, and then needs none.
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(arrived.Add(bodyTime))
-	names, err := decodeNames(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = conn.SetReadDeadline(time.Time{})
-	return names, err
-}
-
-func tooLarge() error {
-	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; send the names in several requests", maxBody)
+	defer done()
+	return decodeNames(body)
 }
 
 func decodeNames(body io.Reader) ([]string, error) {
@@ -45,18 +33,18 @@ func decodeNames(body io.Reader) ([]string, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, refuse(http.StatusBadRequest, "the body is missing%s", example)
 		}
-		return nil, badBody(err)
+		return nil, badBody(err, example)
 	default:
 		return nil, refuse(http.StatusBadRequest, "the body is %s%s", describe(kind), example)
 	}
 	if _, err := dec.ReadToken(); err != nil {
-		return nil, badBody(err)
+		return nil, badBody(err, example)
 	}
 	var names []string
 	for dec.PeekKind() != ']' {
 		tok, err := dec.ReadToken()
 		if err != nil {
-			return nil, badBody(err)
+			return nil, badBody(err, example)
 		}
 		if tok.Kind() != '"' {
 			return nil, refuse(http.StatusBadRequest, "element %d of the array is %s, not a string%s", len(names)+1, describe(tok.Kind()), example)
@@ -67,47 +55,15 @@ func decodeNames(body io.Reader) ([]string, error) {
 		names = append(names, tok.String())
 	}
 	if _, err := dec.ReadToken(); err != nil {
-		return nil, badBody(err)
+		return nil, badBody(err, example)
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		if err == nil {
 			return nil, refuse(http.StatusBadRequest, "something follows the array%s", example)
 		}
-		return nil, badBody(err)
+		return nil, badBody(err, example)
 	}
 	return names, nil
-}
-
-func badBody(err error) error {
-	var large *http.MaxBytesError
-	var network net.Error
-	switch {
-	case errors.As(err, &large):
-		return tooLarge()
-	case errors.As(err, &network) && network.Timeout():
-		return refuse(http.StatusRequestTimeout, "the body did not arrive within %v", bodyTime)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return refuse(http.StatusBadRequest, "the body is cut off%s", example)
-	default:
-		return refuse(http.StatusBadRequest, "the body is not JSON (%v)%s", err, example)
-	}
-}
-
-func describe(kind jsontext.Kind) string {
-	switch kind {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "true or false"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '{':
-		return "an object"
-	default:
-		return "an array"
-	}
 }
 
 // A choice is the host of names that do not say theirs.
@@ -147,7 +103,7 @@ type user struct {
 var (
 	errBadName     = errors.New("cannot be a user's name")
 	errUnknownHost = errors.New("is of a host that is not served here")
-	errForbidden   = errors.New("is of a host for which the token is not valid")
+	errForbidden   = errors.New("is of a host for which the credential is not valid")
 	errNoChoice    = errors.New("does not say its host")
 )
 

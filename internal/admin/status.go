@@ -30,37 +30,37 @@ type RosterCounts struct {
 	Stale   int `json:"stale"`   // known to be out of date; a fetch is due
 	Unknown int `json:"unknown"` // has not arrived yet
 	Kept    int `json:"kept"`    // copies for users who are offline
+	Held    int `json:"held"`    // removals that wait to be confirmed, of users online or offline
 }
 
 // ServiceStatus is how the host's roster service does.
 type ServiceStatus struct {
-	State       string    `json:"state"` // "ok", "failing", "down" (asked with single probes only), "unasked"
+	State       string    `json:"state"` // "ok", "failing", "down" (asked with single probes only), "unasked", "none" (no roster.url)
 	Fetches     uint64    `json:"fetches"`
 	Failures    uint64    `json:"failures"`
 	InFlight    int       `json:"in_flight"`
+	Breaker     string    `json:"breaker,omitempty"` // "closed", "open", "half-open"
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastFailure time.Time `json:"last_failure,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // while it is failing or down
 }
 
-func (a *API) status(r *http.Request, g grant) (any, error) {
-	if g.by == byLoopback && !a.ownName(r) {
-		return nil, refuse(http.StatusForbidden, "the Host header %q is not a name of this server; use its IP address, localhost, or set admin.token", r.Host)
-	}
+// status is GET /admin/status.
+func (a *API) status(c *call) (*reply, error) {
 	s := Status{Version: a.opts.Version, Ready: a.opts.Ready(), Started: a.started.UTC().Truncate(time.Second), Hosts: []HostStatus{}}
 	for _, h := range a.hosts {
-		if g.allows(h) {
+		if c.grant.allows(h) {
 			hs := h.Status()
 			hs.Host = h.Name
 			s.Hosts = append(s.Hosts, hs)
 		}
 	}
 	slices.SortFunc(s.Hosts, func(x, y HostStatus) int { return strings.Compare(x.Host, y.Host) })
-	return s, nil
+	return ok(s)
 }
 
 // health is for load balancers and scripts, and so for everybody: 200 when ready to take clients.
-func (a *API) health(r *http.Request) (any, error) {
+func (a *API) health(r *http.Request) (*reply, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		no := refuse(http.StatusMethodNotAllowed, "%s is not for this path; use GET", r.Method)
 		no.allow = "GET, HEAD"
@@ -71,5 +71,5 @@ func (a *API) health(r *http.Request) (any, error) {
 		no.retryAfter = time.Second
 		return nil, no
 	}
-	return short{Status: "ok", Message: "ready"}, nil
+	return ok(short{Status: "ok", Message: "ready"})
 }

@@ -74,6 +74,9 @@ func (o *online) of(local string) []*session.Session {
 	return p.accounts[local]
 }
 
+// Sessions gives the sessions that are bound at the host, in any order.
+func (h *Host) Sessions() []*session.Session { return h.online.all() }
+
 // SessionCount gives the number of sessions that are bound at the host.
 func (h *Host) SessionCount() int { return len(h.online.all()) }
 

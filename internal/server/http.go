@@ -53,10 +53,15 @@ func (s *Server) guardOpen(next http.Handler) http.Handler {
 
 // newAdmin makes the API for the service and for operators.
 func (s *Server) newAdmin() *admin.API {
-	o := admin.Options{Tokens: s.cfg.Admin.Tokens, Ready: s.isReady, Version: s.opts.Version, Log: s.log}
+	c := s.cfg.Admin
+	o := admin.Options{
+		Tokens: c.Tokens, WebhookSecrets: c.WebhookSecrets, ClientCertificates: c.ClientCA != "", ClientNames: c.ClientNames,
+		Rate: c.Rate, Ready: s.isReady, Metrics: s.opts.Metrics, Version: s.opts.Version, Log: s.log,
+	}
 	for _, h := range s.hosts {
 		o.Hosts = append(o.Hosts, admin.Host{
-			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, Rosters: refresher{h.engine}, Status: h.status,
+			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets, Rosters: refresher{h.engine},
+			MaxBytes: h.cfg.Roster.MaxBytes, Sessions: sessions{h.host, s.registry}, Status: h.status,
 		})
 	}
 	return admin.New(s.accepting, o)
@@ -75,10 +80,11 @@ func (s *Server) isReady() bool {
 type refresher struct{ engine *roster.Engine }
 
 // Refresh implements admin.Refresher.
-func (r refresher) Refresh(ctx context.Context, users []string) []admin.RefreshResult {
-	results := make([]admin.RefreshResult, 0, len(users))
+func (r refresher) Refresh(ctx context.Context, users []string) []admin.RosterResult {
+	results := make([]admin.RosterResult, 0, len(users))
 	for _, res := range r.engine.Refresh(ctx, users) {
-		results = append(results, admin.RefreshResult{Result: admin.Outcome(res.Kind.String()), Err: res.Err})
+		results = append(results, admin.RosterResult{Result: admin.Outcome(res.Kind.String()),
+			Added: res.Added, Removed: res.Removed, Changed: res.Changed, Err: res.Err})
 	}
 	return results
 }
@@ -88,7 +94,7 @@ func (h *virtualHost) status() admin.HostStatus {
 	c := h.engine.Counts()
 	return admin.HostStatus{
 		Users: c.Online, Sessions: h.host.SessionCount(),
-		Rosters: admin.RosterCounts{Known: c.Online - c.Unknown, Stale: c.Stale, Unknown: c.Unknown, Kept: c.Kept},
+		Rosters: admin.RosterCounts{Known: c.Online - c.Unknown, Stale: c.Stale, Unknown: c.Unknown, Kept: c.Kept, Held: c.Held},
 		Service: h.serviceStatus(),
 	}
 }
@@ -99,7 +105,7 @@ func (h *virtualHost) serviceStatus() admin.ServiceStatus {
 	}
 	health := h.source.Health()
 	s := admin.ServiceStatus{
-		State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight,
+		State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight, Breaker: health.Breaker,
 		LastSuccess: health.LastSuccess, LastFailure: health.LastFailure,
 	}
 	switch {

@@ -78,5 +78,5 @@ func (s *Server) httpsConfig() *tls.Config {
 	if s.certs == nil {
 		return nil
 	}
-	return s.certs.TLSConfig("h2", "http/1.1")
+	return s.certs.TLSConfigFor(s.clientCAs, "h2", "http/1.1")
 }

@@ -30,6 +30,8 @@ type Options struct {
 	Version string
 	// Mount adds handlers to the HTTP listeners, by pattern (http.ServeMux): the demo's page.
 	Mount map[string]http.Handler
+	// Metrics answers GET /metrics of the admin API; nil: there is no such path.
+	Metrics http.Handler
 
 	// Listen and DialRoster replace the network in tests; nil is the real one. Listen is called with the listener's
 	// name ("c2s", "c2s_tls", "http", "https") and its address.
@@ -48,6 +50,7 @@ type Server struct {
 	hosts     []*virtualHost
 	sasl      map[string]*auth.Server
 	certs     *certs.Store
+	clientCAs *certs.ClientCAs // nil: clients are asked for no certificate
 	store     *store.Store
 	metrics   *metrics.Metrics
 	c2s       *c2s.Server
@@ -96,6 +99,11 @@ func (s *Server) build(ctx context.Context) (err error) {
 	if s.cfg.TLS.Cert != "" {
 		if s.certs, err = certs.New(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log); err != nil {
 			return s.cfg.KeyError("tls.cert", err)
+		}
+	}
+	if s.cfg.Admin.ClientCA != "" {
+		if s.clientCAs, err = certs.NewClientCAs(s.cfg.Admin.ClientCA, s.log); err != nil {
+			return s.cfg.KeyError("admin.client_ca", err)
 		}
 	}
 	if s.cfg.DataDir != "" {

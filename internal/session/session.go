@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rollcall/internal/jid"
 	"rollcall/internal/stanza"
@@ -32,6 +33,7 @@ type Options struct {
 type Session struct {
 	jid    jid.JID
 	conn   Conn
+	since  time.Time
 	opts   Options
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -53,7 +55,7 @@ const availableBias = 1 << 16
 
 // New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
 func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
-	s := &Session{jid: j, conn: c, opts: o, owner: wg,
+	s := &Session{jid: j, conn: c, since: time.Now(), opts: o, owner: wg,
 		opened: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s
@@ -61,6 +63,9 @@ func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) 
 
 // JID gives the session's full JID.
 func (s *Session) JID() jid.JID { return s.jid }
+
+// Since is when the session began.
+func (s *Session) Since() time.Time { return s.since }
 
 // Info describes the connection.
 func (s *Session) Info() ConnInfo { return s.conn.Info() }

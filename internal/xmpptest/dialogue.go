@@ -88,6 +88,8 @@ func (d *dialogue) play(s step) error {
 		return nil
 	case "service":
 		return d.playService(s)
+	case "operator":
+		return d.operate(s.words)
 	case "server":
 		if s.words != "stops" {
 			return fmt.Errorf("what does the server do? stops")
@@ -190,6 +192,28 @@ func (d *dialogue) notify(words string) error {
 	return nil
 }
 
+// operate sends a request to the HTTP API: METHOD PATH and gets STATUS JSON, or METHOD PATH BODY and gets STATUS JSON.
+func (d *dialogue) operate(words string) error {
+	if err := d.start(); err != nil {
+		return err
+	}
+	request, expected, ok := strings.Cut(words, " and gets ")
+	method, rest, _ := strings.Cut(request, " ")
+	path, body, _ := strings.Cut(rest, " ")
+	if !ok || path == "" {
+		return fmt.Errorf("METHOD PATH and gets STATUS JSON")
+	}
+	code, got, err := d.world.Ask(method, "http://"+d.world.Host()+path, body)
+	if err != nil {
+		return err
+	}
+	status, doc, _ := strings.Cut(expected, " ")
+	if strconv.Itoa(code) != status || !sameJSON(doc, got) {
+		return fmt.Errorf("it got %d %s", code, got)
+	}
+	return nil
+}
+
 // sameJSON compares an answer with what is expected of it; members that are not mentioned may be anything.
 func sameJSON(want string, got []byte) bool {
 	var w, g map[string]any
@@ -206,7 +230,7 @@ func sameJSON(want string, got []byte) bool {
 
 func (d *dialogue) playClient(s step) error {
 	if !strings.Contains(s.actor, "/") {
-		return fmt.Errorf("who is %q? host, config, service, time, server, or USER/RESOURCE", s.actor)
+		return fmt.Errorf("who is %q? host, config, service, operator, time, server, or USER/RESOURCE", s.actor)
 	}
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()

@@ -99,11 +99,24 @@ func (w *World) Notify(host, query, body string) (status int, answer []byte, err
 	if host == "" {
 		host = w.Host()
 	}
+	return w.Ask(http.MethodPost, "http://"+host+"/roster_admin/refresh"+query, body)
+}
+
+// Ask sends a request to the HTTP API, from this machine. A PATCH is a merge patch.
+func (w *World) Ask(method, url, body string) (status int, answer []byte, err error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return w.http.Dial(ctx) },
 	}}
-	res, err := client.Post("http://"+host+"/roster_admin/refresh"+query, "application/json", strings.NewReader(body))
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
