@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -13,9 +14,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
+	"rollcall/internal/admin"
 	"rollcall/internal/config"
 )
 
@@ -31,9 +34,10 @@ const maxAnswer = 16 << 20
 
 // A client asks one server.
 type client struct {
-	base  string // without a slash at the end
-	token string
-	http  *http.Client
+	base   string // without a slash at the end
+	token  string
+	secret config.Secret // signs requests where there is no token
+	http   *http.Client
 }
 
 func (f *apiFlags) client() (*client, error) {
@@ -55,7 +59,7 @@ func (f *apiFlags) client() (*client, error) {
 		return nil, err
 	}
 	if c.token == "" {
-		c.token = configuredToken(cfg)
+		c.token, c.secret = configured(cfg)
 	}
 	switch {
 	case cfg.Listen.HTTP != "":
@@ -69,21 +73,26 @@ func (f *apiFlags) client() (*client, error) {
 	return c, err
 }
 
-// configuredToken is the admin's, else that of the only host that has one: which of several is meant, nobody knows.
-func configuredToken(cfg *config.Config) string {
-	tokens := cfg.Admin.Tokens
-	if len(tokens) == 0 {
-		for _, h := range cfg.Hosts {
-			tokens = append(tokens, h.AdminTokens...)
-		}
-		if len(tokens) > 1 {
-			return ""
-		}
+// configured gives a token or a secret: the admin's, else that of the only host that has one; which of several is meant,
+// nobody knows.
+func configured(cfg *config.Config) (token string, secret config.Secret) {
+	switch {
+	case len(cfg.Admin.Tokens) > 0:
+		return string(cfg.Admin.Tokens[0]), ""
+	case len(cfg.Admin.WebhookSecrets) > 0:
+		return "", cfg.Admin.WebhookSecrets[0]
 	}
-	if len(tokens) == 0 {
-		return ""
+	var tokens, secrets []config.Secret
+	for _, h := range cfg.Hosts {
+		tokens, secrets = append(tokens, h.AdminTokens...), append(secrets, h.AdminWebhookSecrets...)
 	}
-	return string(tokens[0])
+	switch {
+	case len(tokens) == 1:
+		return string(tokens[0]), ""
+	case len(tokens) == 0 && len(secrets) == 1:
+		return "", secrets[0]
+	}
+	return "", ""
 }
 
 // baseURL is where a listener of this machine is reached. An address of every interface is reached as localhost.
@@ -113,14 +122,32 @@ func ownCertificate(cfg *config.Config) *tls.Config {
 	return &tls.Config{ServerName: cfg.Hosts[0].Name, RootCAs: pool}
 }
 
+// authorize adds the token, or else a signature, or else nothing: the server may listen to its own machine.
+func (c *client) authorize(req *http.Request, body []byte) error {
+	switch {
+	case c.token != "":
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	case c.secret != "":
+		id, now := rand.Text(), time.Now()
+		signature, err := admin.Sign(c.secret, id, now, body)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("webhook-id", id)
+		req.Header.Set("webhook-timestamp", strconv.FormatInt(now.Unix(), 10))
+		req.Header.Set("webhook-signature", signature)
+	}
+	return nil
+}
+
 // do sends a request and decodes the answer into out. An answer other than 200 is an error with its message.
 func (c *client) do(ctx context.Context, method, path string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if err := c.authorize(req, body); err != nil {
+		return err
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
@@ -149,4 +176,23 @@ func (c *client) do(ctx context.Context, method, path string, body []byte, out a
 		return fmt.Errorf("%s does not answer as rollcall does: %w", c.base, err)
 	}
 	return nil
+}
+
+// printJSON prints an answer as it is, but for its layout.
+func (c *client) printJSON(env *environment, path string) error {
+	var raw json.RawMessage
+	if err := c.do(env.ctx, http.MethodGet, path, nil, &raw); err != nil {
+		return err
+	}
+	pretty, err := json.MarshalIndent(raw, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.stdout, "%s\n", pretty)
+	return err
+}
+
+// stranger says that somebody answers, and not as the server would.
+func (c *client) stranger() error {
+	return fmt.Errorf("%s does not answer as rollcall does; is there another program at this address?", c.base)
 }

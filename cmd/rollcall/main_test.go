@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 //	exits CODE command...  run a command that must exit with CODE
 //	ready URL              wait until a server answers there
 //	service NAME           start a roster service; $NAME is its URL
+//	rosters NAME           start the HTTP API over two rosters, one of them held; $NAME is its URL
 //	app NAME               start an application made with rosterapi; $NAME is its URL; POST /rename changes John's Marie
 //	post URL BODY          send it, as soon as somebody listens there; the answer must be 200
 //
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "service": service, "app": app, "post": post,
+			"exits": exits, "ready": ready, "service": service, "rosters": keptRosters, "app": app, "post": post,
 		},
 	})
 }
@@ -177,19 +178,21 @@ func serve(ts *testscript.TestScript, name string, h http.Handler) {
 func TestStatusTable(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	s := admin.Status{Version: "1.2.3", Ready: true, Started: now.Add(-27 * time.Hour), Hosts: []admin.HostStatus{
-		{Host: "chat.example.com", Users: 1234, Sessions: 1500, Rosters: admin.RosterCounts{Known: 1200, Stale: 3, Unknown: 34},
-			Service: admin.ServiceStatus{State: "down", Fetches: 9000, Failures: 12, LastSuccess: now.Add(-90 * time.Second),
+		{Host: "chat.example.com", Users: 1234, Sessions: 1500, Rosters: admin.RosterCounts{Known: 1200, Stale: 3, Unknown: 34, Held: 2},
+			Service: admin.ServiceStatus{State: "down", Breaker: "open", Fetches: 9000, Failures: 12, LastSuccess: now.Add(-90 * time.Second),
 				LastError: "the service answered 503\x1b[31m"}},
 		{Host: "é.example", Service: admin.ServiceStatus{State: "unasked"}},
+		{Host: "none.example", Service: admin.ServiceStatus{State: "none"}},
 		{Host: "ok.example", Users: 2, Sessions: 2, Rosters: admin.RosterCounts{Known: 2},
-			Service: admin.ServiceStatus{State: "ok", Fetches: 2, LastSuccess: now}},
+			Service: admin.ServiceStatus{State: "ok", Breaker: "closed", Fetches: 2, LastSuccess: now}},
 	}}
 	want := `rollcall 1.2.3, ready, up 1d03h
 
-HOST              USERS  SESSIONS  ROSTERS                                  SERVICE
-chat.example.com   1234      1500  1200 known, 3 of them stale, 34 unknown  down, last answer 1m30s ago; 9000 requests, 12 failed; the service answered 503?[31m
-é.example             0         0  0 known                                  not asked yet
-ok.example            2         2  2 known                                  ok; 2 requests
+HOST              USERS  SESSIONS  ROSTERS                                                                           SERVICE
+chat.example.com   1234      1500  1200 known, 3 of them stale, 34 unknown, 2 held (rollcall roster show says what)  down (breaker open), last answer 1m30s ago; 9000 requests, 12 failed; the service answered 503?[31m
+é.example             0         0  0 known                                                                           not asked yet
+none.example          0         0  0 known                                                                           none: rosters are told
+ok.example            2         2  2 known                                                                           ok; 2 requests
 `
 	var got strings.Builder
 	if err := printStatus(&got, s, now); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,23 +22,14 @@ func (c *statusCmd) Run(env *environment) error {
 		return err
 	}
 	if c.JSON {
-		var raw json.RawMessage
-		if err := api.do(env.ctx, http.MethodGet, "/admin/status", nil, &raw); err != nil {
-			return err
-		}
-		pretty, err := json.MarshalIndent(raw, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(env.stdout, "%s\n", pretty)
-		return err
+		return api.printJSON(env, "/admin/status")
 	}
 	var s admin.Status
 	if err := api.do(env.ctx, http.MethodGet, "/admin/status", nil, &s); err != nil {
 		return err
 	}
 	if s.Version == "" {
-		return fmt.Errorf("%s does not answer as rollcall does; is there another program at this address?", api.base)
+		return api.stranger()
 	}
 	return printStatus(env.stdout, s, time.Now())
 }
@@ -70,14 +60,23 @@ func rosterText(c admin.RosterCounts) string {
 	if c.Unknown > 0 {
 		text += fmt.Sprintf(", %d unknown", c.Unknown)
 	}
+	if c.Held > 0 {
+		text += fmt.Sprintf(", %d held (rollcall roster show says what)", c.Held)
+	}
 	return text
 }
 
 func serviceText(s admin.ServiceStatus, now time.Time) string {
-	if s.State == "unasked" {
+	switch s.State {
+	case "unasked":
 		return "not asked yet"
+	case "none":
+		return "none: rosters are told"
 	}
 	text := s.State
+	if s.Breaker != "" && s.Breaker != "closed" {
+		text += " (breaker " + s.Breaker + ")"
+	}
 	if s.State != "ok" && !s.LastSuccess.IsZero() {
 		text += ", last answer " + roughly(now.Sub(s.LastSuccess)) + " ago"
 	}
