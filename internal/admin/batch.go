@@ -281,6 +281,7 @@ func (a *API) run(parent context.Context, j *job, s *slot) {
 var (
 	errLate     = errors.New("it was not done in time; send it again to be sure")
 	errStopping = errors.New("the server is stopping")
+	errHeld     = errors.New("held: so many contacts would go that a later fetch must say the same, or an operator confirm it")
 )
 
 // count takes in one host's results; missing is what is wrong with names that have none.
@@ -294,7 +295,11 @@ func (a *API) count(j *job, h *Host, results []RosterResult, missing error) {
 		if i < len(results) {
 			res = results[i]
 		}
-		if res.Result == Failed {
+		if res.Result == Held {
+			here.outcomes[Held]++
+			res.Err = cmp.Or(res.Err, errHeld)
+		}
+		if res.Err != nil || res.Result == Failed { // "updated" are rosters that are as the service has them; "errors the rest"
 			here.errors++
 			if reason == "" {
 				reason = fmt.Sprintf("%.80q: %v", t.name, res.Err)

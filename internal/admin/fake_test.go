@@ -174,6 +174,18 @@ func (s *service) written() []string {
 	return slices.Clone(s.writes)
 }
 
+// guarded are Rosters that hold what they fetch.
+type guarded struct{ *service }
+
+// Refresh implements Refresher.
+func (guarded) Refresh(_ context.Context, users []string) []RosterResult {
+	results := make([]RosterResult, len(users))
+	for i := range results {
+		results[i] = RosterResult{Result: Held, Removed: 30}
+	}
+	return results
+}
+
 // waiting are Rosters whose service does not answer.
 type waiting struct{ *service }
 

@@ -47,7 +47,7 @@ type RosterResult struct {
 	Added, Removed, Changed int           // items
 	Version                 string        // of the roster now, "" when none is known
 	Dropped                 []DroppedItem // what was left out of the document or patch
-	Err                     error         // with Failed: a sentence that an operator can act on
+	Err                     error         // with Failed, and why with Held: a sentence that an operator can act on
 }
 
 // An Outcome is the result in a word.

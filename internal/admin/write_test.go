@@ -206,6 +206,20 @@ func TestRefreshInDetail(t *testing.T) {
 	}
 }
 
+// What is held is not as the service has it, so it is one of the rest; and it is no change.
+func TestHeld(t *testing.T) {
+	f := start(t, setup{oneHost: true})
+	f.hosts["a.example"].Rosters = guarded{}
+	w := f.do(post, refreshPath+"?detail=1", `["john"]`)
+	if got := w.Body.String(); w.Code != 200 || !strings.Contains(got, `{"status":"error","message":"\"john\": held: so many contacts`) ||
+		!strings.Contains(got, `"updated":0,"errors":1,"users":{"john":{"result":"held","added":0,"removed":30,"changed":0,"error":"held:`) {
+		t.Errorf("%d %s", w.Code, got)
+	}
+	if log := f.log.String(); !strings.Contains(log, " held=1 errors=1 items_added=0 items_removed=0") {
+		t.Errorf("%s", log)
+	}
+}
+
 // A write that was answered with 202 goes on, in its turn, within the memory budget, and also while the server stops.
 func TestRespondAsync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

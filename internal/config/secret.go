@@ -52,7 +52,7 @@ func checkToken(s string) error {
 // bits) and 64 bytes (512 bits)". The secret itself is never part of the error.
 func WebhookKey(s Secret) ([]byte, error) {
 	text, ok := strings.CutPrefix(string(s), "whsec_")
-	key, err := base64.StdEncoding.DecodeString(text)
+	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
 		return nil, errors.New(`is no secret for webhooks: it is "whsec_" and the base64 of 24 to 64 random bytes, ` +
 			`for example the output of: echo "whsec_$(openssl rand -base64 32)"`)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"rollcall/internal/admin"
 	"rollcall/internal/c2s/websocket"
 	"rollcall/internal/config"
-	"rollcall/internal/roster"
 )
 
 // newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, and what the program mounts.
@@ -56,11 +54,11 @@ func (s *Server) newAdmin() *admin.API {
 	c := s.cfg.Admin
 	o := admin.Options{
 		Tokens: c.Tokens, WebhookSecrets: c.WebhookSecrets, ClientCertificates: c.ClientCA != "", ClientNames: c.ClientNames,
-		Rate: c.Rate, Ready: s.isReady, Metrics: s.opts.Metrics, Version: s.opts.Version, Log: s.log,
+		Rate: c.Rate, Ready: s.isReady, Metrics: s.metrics.Handler(), Version: s.opts.Version, Log: s.log,
 	}
 	for _, h := range s.hosts {
 		o.Hosts = append(o.Hosts, admin.Host{
-			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets, Rosters: refresher{h.engine},
+			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets, Rosters: rosters{h.engine, h.source != nil},
 			MaxBytes: h.cfg.Roster.MaxBytes, Sessions: sessions{h.host, s.registry}, Status: h.status,
 		})
 	}
@@ -74,19 +72,6 @@ func (s *Server) isReady() bool {
 	default:
 		return false
 	}
-}
-
-// refresher lets the admin API refresh the rosters of an engine.
-type refresher struct{ engine *roster.Engine }
-
-// Refresh implements admin.Refresher.
-func (r refresher) Refresh(ctx context.Context, users []string) []admin.RosterResult {
-	results := make([]admin.RosterResult, 0, len(users))
-	for _, res := range r.engine.Refresh(ctx, users) {
-		results = append(results, admin.RosterResult{Result: admin.Outcome(res.Kind.String()),
-			Added: res.Added, Removed: res.Removed, Changed: res.Changed, Err: res.Err})
-	}
-	return results
 }
 
 // status is what operators see of a host.

@@ -53,8 +53,7 @@ roster.url = "http://127.0.0.1:1/%%s"
 	var log buffer
 	s, err := server.New(t.Context(), cfg, server.Options{
 		Log: slog.New(slog.NewTextHandler(&log, nil)), Version: "test",
-		Listen:  func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
-		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") }),
+		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func TestLargestRoster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := xmpptest.NewService()
 		service.Set("john", doc.String())
-		world, err := xmpptest.Start(t, service, xmpptest.Options{})
+		world, err := xmpptest.Start(t, service, xmpptest.Options{HostConfig: []string{"roster.guard = false"}})
 		if err != nil {
 			t.Fatal(err)
 		}

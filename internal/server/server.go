@@ -30,8 +30,6 @@ type Options struct {
 	Version string
 	// Mount adds handlers to the HTTP listeners, by pattern (http.ServeMux): the demo's page.
 	Mount map[string]http.Handler
-	// Metrics answers GET /metrics of the admin API; nil: there is no such path.
-	Metrics http.Handler
 
 	// Listen and DialRoster replace the network in tests; nil is the real one. Listen is called with the listener's
 	// name ("c2s", "c2s_tls", "http", "https") and its address.
