@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"rollcall/internal/certs/certtest"
 	"rollcall/internal/config"
 	"rollcall/internal/server"
+	"rollcall/rosterapi"
 )
 
 // TestCredentialsOverHTTPS asks a whole server, over real connections, with a client certificate, a signature, both of
@@ -134,6 +136,74 @@ roster.url = "http://127.0.0.1:1/%%s"
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in the log:\n%s", want, log.String())
 		}
+	}
+}
+
+// TestRosterAPIAgrees lets the client of rosterapi, which signs, speak with a whole server that asks nobody.
+func TestRosterAPIAgrees(t *testing.T) {
+	const secret = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
+	cfg, err := config.Parse("test", fmt.Appendf(nil, "data_dir = ''\nlisten.c2s = ''\n[[host]]\nname = 'localhost'\n"+
+		"auth.method = 'anonymous'\nadmin_webhook_secret = '%s'\n", secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(t.Context(), cfg, server.Options{
+		Log: slog.New(slog.DiscardHandler), Version: "test",
+		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	<-s.Ready()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	c := &rosterapi.Client{URL: "http://" + s.Addr("http").String(), Secret: secret, HTTP: &http.Client{Transport: transport}}
+
+	status := func(err error) int {
+		var refused *rosterapi.Error
+		if errors.As(err, &refused) {
+			return refused.Status
+		}
+		return 0
+	}
+	if _, err := c.Get(ctx, "john"); status(err) != 404 {
+		t.Errorf("get of nothing: %v", err)
+	}
+	if _, err := c.Patch(ctx, "john", rosterapi.Patch{"marie@localhost": nil}); status(err) != 409 {
+		t.Errorf("patch of nothing: %v", err)
+	}
+	put, err := c.Put(ctx, "john", rosterapi.Roster{"marie@localhost": {Name: "Marie"}, "a b@localhost": {}})
+	if err != nil || put.Users["john"].Added != 1 || len(put.Users["john"].Dropped) != 1 {
+		t.Fatalf("put: %+v, %v", put, err)
+	}
+	copied, err := c.Get(ctx, "john")
+	if err != nil || copied.Version != put.Users["john"].Version || copied.Roster["marie@localhost"].Name != "Marie" || copied.Source != "put" {
+		t.Errorf("get: %+v, %v", copied, err)
+	}
+	if _, err := c.Put(ctx, "john", rosterapi.Roster{}, rosterapi.IfVersion("another")); status(err) != 412 {
+		t.Errorf("another version: %v", err)
+	}
+	if r, err := c.Patch(ctx, "john", rosterapi.Patch{"marie@localhost": nil}, rosterapi.IfVersion(copied.Version)); err != nil || r.Users["john"].Removed != 1 {
+		t.Errorf("this version: %+v, %v", r, err)
+	}
+	many, err := c.PatchMany(ctx, map[string]rosterapi.Patch{"john": {"aaron@localhost": &rosterapi.ItemPatch{}}, "nobody": {}})
+	if err == nil || many.Updated != 1 || many.Errors != 1 || many.Users["nobody"].Result != rosterapi.Failed {
+		t.Errorf("many: %+v, %v", many, err)
+	}
+	if r, err := c.Confirm(ctx, "john"); err != nil || r.Users["john"].Result != rosterapi.Unchanged {
+		t.Errorf("confirm: %+v, %v", r, err)
+	}
+	if r, err := c.Notify(ctx, "john"); err == nil || r.Errors != 1 || !strings.Contains(err.Error(), "no roster.url") {
+		t.Errorf("notify: %+v, %v", r, err)
 	}
 }
 
