@@ -27,7 +27,7 @@ import (
 
 // A Channel is what authentication must know of a connection. Binding data is nil when there is none.
 type Channel struct {
-	Secure   bool   // inside TLS that ends in this process
+	Secure   bool   // inside TLS that ends in this process, or in a proxy that is trusted to say so
 	Loopback bool   // the peer is on this machine
 	Exporter []byte // tls-exporter: RFC 9266
 	EndPoint []byte // tls-server-end-point: RFC 5929 section 4

@@ -23,8 +23,8 @@ type Conn interface {
 // ConnInfo describes a connection.
 type ConnInfo struct {
 	Transport  string // "tcp", "websocket", "bosh"
-	RemoteAddr string // host:port of the peer
-	Secure     bool   // TLS, by us
+	RemoteAddr string // host:port of the peer, or the address that a trusted proxy gave
+	Secure     bool   // TLS, by us or, as it says, by a trusted proxy
 	TLSVersion string // "TLS 1.3", or ""
 	Cipher     string // the cipher suite, or ""
 }

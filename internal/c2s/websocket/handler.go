@@ -6,15 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"rollcall/internal/c2s"
+	"rollcall/internal/proxied"
 )
 
 // Subprotocol is the name of XMPP among the subprotocols of WebSocket (RFC 7395 section 3.1).
@@ -22,10 +20,10 @@ const Subprotocol = "xmpp"
 
 // Options says how connections are treated.
 type Options struct {
-	// Origins lists the origins, as "https://chat.example.com", whose pages may connect, beside those that come from
-	// the same host and port as this handler; "*" stands for all. A request without an Origin does not come from a
-	// page and is not held to this.
+	// Origins lists the origins whose pages may connect, as c2s.OriginAllowed takes them.
 	Origins []string
+	// Proxies are the reverse proxies that are believed.
+	Proxies proxied.Trusted
 	// WriteStall is how long a write may wait for the peer to read; 30 s.
 	WriteStall time.Duration
 	// Ping is how long a client may be silent until it is asked whether it is there, and how long it has to answer
@@ -52,15 +50,16 @@ type handler struct {
 
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	client := h.opts.Proxies.Client(r)
 	switch {
 	case !hasToken(r.Header, "Upgrade", "websocket", strings.EqualFold):
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		http.Error(w, "This is where XMPP clients connect by WebSocket (RFC 7395).", http.StatusUpgradeRequired)
 		return
-	case !originAllowed(r, h.opts.Origins):
+	case !c2s.OriginAllowed(r, h.opts.Origins):
 		h.opts.Log.Info("WebSocket refused: pages of this origin may not connect",
-			"origin", r.Header.Get("Origin"), "remote", r.RemoteAddr)
+			"origin", r.Header.Get("Origin"), "remote", client.Name)
 		http.Error(w, "Pages of this origin may not connect here. The server's administrator can allow it.",
 			http.StatusForbidden)
 		return
@@ -68,8 +67,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Offer the subprotocol "+Subprotocol+" (RFC 7395 section 3.1).", http.StatusBadRequest)
 		return
 	}
-	peer := peerOf(r)
-	tk, err := h.srv.Admit(peer.Addr())
+	tk, err := h.srv.Admit(client.IP)
 	if err != nil {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "The server takes no more connections now.", http.StatusServiceUnavailable)
@@ -83,10 +81,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil { // and answered
 		tk.Release()
-		h.opts.Log.Debug("WebSocket handshake failed", "remote", r.RemoteAddr, "error", err)
+		h.opts.Log.Debug("WebSocket handshake failed", "remote", client.Name, "error", err)
 		return
 	}
-	h.srv.Start(tk, newTransport(ws, hw.conn, r, &h.opts))
+	h.srv.Start(tk, newTransport(ws, hw.conn, r, client, &h.opts))
 }
 
 // hijacker remembers the connection that a WebSocket takes over.
@@ -112,48 +110,6 @@ func hasToken(h http.Header, name, token string, equal func(a, b string) bool) b
 			if equal(strings.Trim(t, " \t"), token) {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-// originAllowed tells whether the page that makes a request may do so. Browsers let pages connect to any WebSocket:
-// the server is the one to check (RFC 6455 section 10.2).
-func originAllowed(r *http.Request, allowed []string) bool {
-	origins := r.Header.Values("Origin")
-	if len(origins) == 0 {
-		return true
-	}
-	if len(origins) > 1 {
-		return false
-	}
-	if slices.Contains(allowed, "*") {
-		return true
-	}
-	u, err := url.Parse(origins[0])
-	if err != nil || u.Host == "" { // "null" among them: a page without an origin of its own
-		return false
-	}
-	// The scheme is not compared: behind a proxy that ends TLS we do not see it.
-	return strings.EqualFold(u.Host, r.Host) || slices.ContainsFunc(allowed, func(a string) bool {
-		return strings.EqualFold(strings.TrimSuffix(a, "/"), origins[0])
-	})
-}
-
-// peerOf gives the address of the peer, zero when the server has none.
-func peerOf(r *http.Request) netip.AddrPort {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	return ap
-}
-
-// forwarded tells whether a request came through a proxy: then the peer's address says nothing about the client.
-func forwarded(r *http.Request) bool {
-	for _, name := range [...]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
-		if r.Header.Get(name) != "" {
-			return true
 		}
 	}
 	return false

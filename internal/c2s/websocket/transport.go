@@ -17,6 +17,7 @@ import (
 	"rollcall/internal/c2s"
 	"rollcall/internal/certs"
 	"rollcall/internal/ns"
+	"rollcall/internal/proxied"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -42,6 +43,7 @@ type transport struct {
 	ctx  context.Context // for ws; never done
 	tls  *tls.ConnectionState
 
+	remote  string // for Info
 	channel auth.Channel
 	limits  xmlstream.Limits
 
@@ -58,21 +60,21 @@ type transport struct {
 	pinger sync.WaitGroup
 }
 
-func newTransport(ws *websocket.Conn, c *conn, r *http.Request, o *Options) *transport {
+func newTransport(ws *websocket.Conn, c *conn, r *http.Request, client proxied.Client, o *Options) *transport {
 	ws.SetReadLimit(-1) // Next has a limit, and says so to the client
 	t := &transport{opts: o, ws: ws, conn: c, ctx: context.WithoutCancel(r.Context()), tls: r.TLS,
-		channel: channel(c, r), code: websocket.StatusNormalClosure, closed: make(chan struct{})}
+		remote: client.Name, channel: channel(c, r, client), code: websocket.StatusNormalClosure, closed: make(chan struct{})}
 	t.pinger.Go(t.keepAlive)
 	return t
 }
 
-// channel describes the connection. A proxy that ends TLS makes it neither secure nor, on this machine, loopback.
-func channel(c *conn, r *http.Request) auth.Channel {
-	ch := auth.Channel{Loopback: peerOf(r).Addr().Unmap().IsLoopback() && !forwarded(r)}
+// channel describes the connection. TLS that a proxy ends has nothing to bind to; and a proxy on this machine does not
+// make its clients local.
+func channel(c *conn, r *http.Request, client proxied.Client) auth.Channel {
+	ch := auth.Channel{Secure: client.Secure, Loopback: client.Local}
 	if r.TLS == nil {
 		return ch
 	}
-	ch.Secure = true
 	if key, err := r.TLS.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil { // RFC 9266
 		ch.Exporter = key
 	}
@@ -132,9 +134,8 @@ func (t *transport) Channel() auth.Channel { return t.channel }
 
 // Info implements c2s.Transport.
 func (t *transport) Info() session.ConnInfo {
-	info := session.ConnInfo{Transport: "websocket", RemoteAddr: t.conn.RemoteAddr().String()}
+	info := session.ConnInfo{Transport: "websocket", RemoteAddr: t.remote, Secure: t.channel.Secure}
 	if t.tls != nil {
-		info.Secure = true
 		info.TLSVersion = tls.VersionName(t.tls.Version)
 		info.Cipher = tls.CipherSuiteName(t.tls.CipherSuite)
 	}
