@@ -105,6 +105,13 @@ func TestBadXMLFirst(t *testing.T) {
 	onEach(t, c2s.Options{}, func(t *testing.T, _ *c2stest.Hosts, dial func() *c2stest.Peer) {
 		for _, tc := range badXML {
 			p := dial()
+			if p.BOSH != nil { // there is no session whose stream it could be
+				status, got, err := p.BOSH.Post(t.Context(), tc.xml)
+				if want := "<body xmlns='" + ns.BOSH + "' type='terminate' condition='bad-request'/>"; status != 200 || got != want || err != nil {
+					t.Errorf("%s: answered %d %s, %v, want %s", tc.name, status, got, err, want)
+				}
+				continue
+			}
 			p.Send(tc.xml)
 			if h := p.ExpectHeader(); h.From != c2stest.Domain {
 				t.Errorf("%s: answered from %q", tc.name, h.From)
@@ -230,7 +237,7 @@ func TestMemoryBeforeAuthentication(t *testing.T) {
 		for i := range peers {
 			peers[i] = dial()
 			peers[i].Open(c2stest.Domain)
-			if peers[i].WebSocket == nil {
+			if peers[i].Conn != nil {
 				peers[i].Send(load)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rollcall/internal/c2s"
+	"rollcall/internal/c2s/bosh"
 	"rollcall/internal/c2s/c2stest"
 	"rollcall/internal/c2s/tcp"
 	"rollcall/internal/c2s/websocket"
@@ -23,6 +24,7 @@ func onEach(t *testing.T, o c2s.Options, test func(t *testing.T, hosts *c2stest.
 	for name, listen := range map[string]func(*testing.T, *c2s.Server) func() *c2stest.Peer{
 		"tcp":       listenTCP,
 		"websocket": listenWebSocket,
+		"bosh":      listenBOSH,
 	} {
 		t.Run(name, func(t *testing.T) {
 			hosts := c2stest.NewHosts(t)
@@ -60,4 +62,10 @@ func listenWebSocket(t *testing.T, srv *c2s.Server) func() *c2stest.Peer {
 	h := httptest.NewServer(websocket.Handler(srv, websocket.Options{Log: slog.New(slog.DiscardHandler)}))
 	t.Cleanup(h.Close)
 	return func() *c2stest.Peer { return c2stest.NewWebSocket(t, h.URL, h.Client(), nil) }
+}
+
+func listenBOSH(t *testing.T, srv *c2s.Server) func() *c2stest.Peer {
+	h := httptest.NewServer(bosh.Handler(srv, bosh.Options{Log: slog.New(slog.DiscardHandler)}))
+	t.Cleanup(h.Close)
+	return func() *c2stest.Peer { return c2stest.NewBOSH(t, h.URL, h.Client()) }
 }

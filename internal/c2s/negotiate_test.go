@@ -75,6 +75,12 @@ func TestHeader(t *testing.T) {
 			{"to='localhost' version='99999999999999999999.0'", "unsupported-version", "localhost", ""},
 		} {
 			p := dial()
+			if p.BOSH != nil {
+				tc.to = "" // nowhere to say it
+				if !strings.Contains(tc.header, "version") {
+					continue // it may be left out
+				}
+			}
 			p.Send(p.Header(tc.header))
 			if h := p.ExpectHeader(); h.From != tc.from || h.To != tc.to {
 				t.Errorf("%.60s: answered from %q to %q, want from %q to %q", tc.header, h.From, h.To, tc.from, tc.to)

@@ -17,6 +17,8 @@ const (
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121
 	Limits  = "urn:xmpp:stream-limits:0"             // XEP-0478 v0.2: the largest element taken
 	Framing = "urn:ietf:params:xml:ns:xmpp-framing"  // RFC 7395: WebSocket
+	BOSH    = "http://jabber.org/protocol/httpbind"  // XEP-0124 v1.11.2
+	XBOSH   = "urn:xmpp:xbosh"                       // XEP-0206 v1.4
 	XML     = "http://www.w3.org/XML/1998/namespace" // Namespaces in XML 1.0: the prefix xml
 	XMLNS   = "http://www.w3.org/2000/xmlns/"        // Namespaces in XML 1.0: the prefix xmlns
 )

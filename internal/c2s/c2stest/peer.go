@@ -27,12 +27,13 @@ var clientLimits = xmlstream.Limits{Bytes: 8 << 20, Children: 1 << 20}
 // Peer is a client. What it receives is compared as our serializer writes it.
 type Peer struct {
 	T testing.TB
-	// Conn is the connection; under a WebSocket it is nil.
+	// Conn is the connection; it is nil when the stream is framed.
 	Conn   net.Conn
 	reader *xmlstream.Reader
 
-	// WebSocket is set when the stream is framed.
+	// WebSocket or BOSH is set when the stream is framed.
 	WebSocket *websocket.Conn
+	BOSH      *BOSH
 	// Patience is how long to wait for a message.
 	Patience time.Duration
 }
@@ -70,12 +71,15 @@ func NewWebSocket(t testing.TB, url string, client *http.Client, header http.Hea
 
 // TrySend sends bytes, or a text message, as they are. An error is for tests in which the server may be gone.
 func (p *Peer) TrySend(xml string) error {
-	if p.WebSocket == nil {
+	if p.Conn != nil {
 		_, err := io.WriteString(p.Conn, xml)
 		return err
 	}
 	ctx, cancel := context.WithTimeout(p.T.Context(), p.Patience)
 	defer cancel()
+	if p.BOSH != nil {
+		return p.BOSH.trySend(p.T.Context(), ctx, xml)
+	}
 	return p.WebSocket.Write(ctx, websocket.MessageText, []byte(xml))
 }
 
@@ -89,7 +93,7 @@ func (p *Peer) Send(xml string) {
 
 // Framed gives a stanza as it is sent: alone in its message, it has to name its namespace.
 func (p *Peer) Framed(xml string) string {
-	if p.WebSocket == nil {
+	if p.Conn != nil {
 		return xml
 	}
 	name := strings.IndexAny(xml, " />")
@@ -104,6 +108,9 @@ func (p *Peer) SendStanza(xml string) {
 
 // Header gives a stream header with these attributes.
 func (p *Peer) Header(attributes string) string {
+	if p.BOSH != nil {
+		return headerMark + attributes
+	}
 	if p.WebSocket != nil {
 		return "<open xmlns='" + ns.Framing + "' " + attributes + "/>"
 	}
@@ -112,12 +119,15 @@ func (p *Peer) Header(attributes string) string {
 
 // Next gives the next element: our <open/> or <stream:stream> too, and nil for the end of the stream.
 func (p *Peer) Next() (*xmlstream.Element, error) {
-	if p.WebSocket == nil {
+	if p.Conn != nil {
 		ev, err := p.reader.Next()
 		return ev.Element, err
 	}
 	ctx, cancel := context.WithTimeout(p.T.Context(), p.Patience)
 	defer cancel()
+	if p.BOSH != nil {
+		return p.BOSH.next(p.T.Context(), ctx)
+	}
 	_, b, err := p.WebSocket.Read(ctx)
 	if err != nil {
 		if websocket.CloseStatus(err) != -1 {
@@ -139,6 +149,9 @@ func (p *Peer) Next() (*xmlstream.Element, error) {
 func (p *Peer) Restart() {
 	if p.reader != nil {
 		p.reader.Restart()
+	}
+	if p.BOSH != nil {
+		p.BOSH.fresh = true
 	}
 }
 
@@ -167,7 +180,7 @@ func (p *Peer) Expect(want string) {
 func (p *Peer) ExpectHeader() c2s.Header {
 	p.T.Helper()
 	el := p.Receive()
-	if p.WebSocket == nil && !el.Is(ns.Stream, "stream") || p.WebSocket != nil && !el.Is(ns.Framing, "open") {
+	if p.Conn != nil && !el.Is(ns.Stream, "stream") || p.Conn == nil && !el.Is(ns.Framing, "open") {
 		p.T.Fatalf("received %s, want a stream header", el)
 	}
 	h := c2s.HeaderOf(el)
@@ -223,6 +236,9 @@ func (p *Peer) ExpectGone() {
 	end := "</stream:stream>"
 	if p.WebSocket != nil {
 		end = "<close xmlns='" + ns.Framing + "'/>"
+	}
+	if p.BOSH != nil {
+		end = endMark
 	}
 	p.TrySend(end) // the server may be gone
 	for {

@@ -12,10 +12,14 @@ type Pipes struct {
 // NewPipes makes a listener.
 func NewPipes() *Pipes { return &Pipes{make(chan net.Conn), make(chan struct{})} }
 
-// Dial connects a client.
+// Dial connects a client; to nobody once the listener is closed.
 func (l *Pipes) Dial() net.Conn {
 	client, server := net.Pipe()
-	l.conns <- local{server}
+	select {
+	case l.conns <- local{server}:
+	case <-l.closed:
+		server.Close()
+	}
 	return client
 }
 
