@@ -15,10 +15,10 @@ import (
 // arrow names.
 var tiers = map[string]int{
 	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "rosterdoc": 1,
-	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2,
+	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2,
 	"session": 3, "host": 3, "roster": 3,
 	"feature/contacts": 4, "feature/disco": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4,
-	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "admin": 4, "web/demo": 4, "check": 4,
+	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "web/demo": 4, "check": 4,
 	"server": 5,
 }
 
@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"host":          {"session"},
 	"c2s/tcp":       {"c2s"},
 	"c2s/websocket": {"c2s"},
+	"c2s/bosh":      {"c2s"},
 }
 
 // tests are rooms that only tests use; they may import anything, and nothing but tests imports them.

@@ -33,6 +33,8 @@ type Listen struct {
 	C2STLS string // direct TLS
 	HTTP   string
 	HTTPS  string
+	// ProxyProtocol are the proxies in front of C2S and C2STLS that send the PROXY protocol.
+	ProxyProtocol []netip.Prefix
 }
 
 // TLS is the server's certificate and whether clients must use it.
@@ -53,9 +55,11 @@ type Admin struct {
 
 // HTTP is about pages that speak XMPP to us.
 type HTTP struct {
-	// Origins are the web origins ("https://chat.example.com") whose pages may open a WebSocket, beside pages of the
-	// server itself; "*" among them allows every page.
+	// Origins are the web origins ("https://chat.example.com") whose pages may connect by WebSocket or BOSH, beside pages
+	// of the server itself; "*" among them allows every page.
 	Origins []string
+	// TrustedProxies are the reverse proxies whose word on clients is taken: their address, and that they use TLS.
+	TrustedProxies []netip.Prefix
 }
 
 // Limits bound what one client may cost. Sizes are bytes.

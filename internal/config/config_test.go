@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ func TestTwoLinesAreComplete(t *testing.T) {
 	want := Default()
 	want.DataDir = "/etc/rollcall/data"
 	want.Hosts = []Host{DefaultHost("localhost", "http://127.0.0.1:9099/contacts/%s")}
-	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -41,7 +42,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 	t.Setenv("ROLLCALL_TEST_SECRET", testSecret)
 	c, err := Parse(filepath.Join(dir, "c.toml"), []byte(`
 data_dir = "/var/lib/rollcall"
-listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = "localhost:81" }
+listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = "localhost:81", proxy_protocol = ["10.0.0.7", "2001:DB8::1/32"] }
 [tls]
 cert = "tls/chain.pem"
 key = "/etc/key.pem"
@@ -54,6 +55,7 @@ client_names = ["app.example.com"]
 rate = 50
 [http]
 origins = ["https://app.example.com", "http://localhost:8080", "*"]
+trusted_proxies = ["::ffff:192.0.2.1"]
 [limits]
 stanza_bytes = 300000
 pre_auth_bytes = "16 KiB"
@@ -97,11 +99,11 @@ roster.url = "http://b/%s"
 	second := DefaultHost("b.example", "http://b/%s")
 	want := &Config{
 		DataDir: "/var/lib/rollcall",
-		Listen:  Listen{":5222", "[::]:5223", "localhost:80", "localhost:81"},
+		Listen:  Listen{":5222", "[::]:5223", "localhost:80", "localhost:81", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("2001:db8::/32")}},
 		TLS:     TLS{filepath.Join(dir, "tls/chain.pem"), "/etc/key.pem", false},
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
-		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}},
+		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}},
 		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second},
 		Log:    Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
@@ -109,7 +111,7 @@ roster.url = "http://b/%s"
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 		}, second},
 	}
-	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -121,7 +123,7 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ name, toml, want string }{
 		{"syntax", "a = \n", "c.toml:1:5: "},
 		{"a key twice", global("data_dir = 'a'\ndata_dir = 'b'"), "c.toml:2:1: "},
-		{"unknown, near", global("[listen]\n  c2ss = ''"), "c.toml:2:3: listen.c2ss: is unknown; did you mean c2s?; allowed in [listen]: c2s, c2s_tls, http, https"},
+		{"unknown, near", global("[listen]\n  c2ss = ''"), "c.toml:2:3: listen.c2ss: is unknown; did you mean c2s?; allowed in [listen]: c2s, c2s_tls, http, https, proxy_protocol"},
 		{"unknown, letters swapped", inHost("roster.toekn = ''"), "c.toml:4:1: host.roster.toekn: is unknown; did you mean token?; allowed in roster of [[host]]: url, batch_url, batch_size, timeout"},
 		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.roster.token?; allowed outside tables: data_dir, listen"},
 		{"unknown, a global key in a host", inHost("listen.c2s = ''"), "c.toml:4:1: host.listen: is unknown; allowed in [[host]]: name, auth"},
@@ -130,7 +132,7 @@ func TestErrors(t *testing.T) {
 		{"unknown empty table", "[foo]\n" + minimal, "c.toml:1:2: foo: is unknown; allowed"},
 		{"a quoted key with a dot", global(`"data.dir" = 'x'`), `c.toml:1:1: "data.dir": is unknown; did you mean data_dir?`},
 		{"unknown in an inline table", inHost("auth = { method = 'open', plan = true }"), "c.toml:4:27: host.auth.plan: is unknown; did you mean plain?"},
-		{"a table given a value", global("listen = ':5222'"), "c.toml:1:1: listen: is text; it is a table with the keys c2s, c2s_tls, http, https"},
+		{"a table given a value", global("listen = ':5222'"), "c.toml:1:1: listen: is text; it is a table with the keys c2s, c2s_tls, http, https, proxy_protocol"},
 		{"a value given a table", global("[data_dir]\nx = 1"), "c.toml:1:2: data_dir: is a table; write a path in quotes"},
 		{"one bracket", "[host]\nname = 'x'\n", "c.toml:1:2: host: is a table; write [[host]], with two brackets on each side, for each host"},
 		{"a host that is no table", "host = ['x']\n", "c.toml:1:1: host: has text in its list; write [[host]] for each host"},
@@ -160,6 +162,9 @@ func TestErrors(t *testing.T) {
 		{"an unknown auth method", inHost("auth.method = 'acounts'"), `c.toml:4:1: host.auth.method: is "acounts"; allowed is one of "accounts", "open", "anonymous"; did you mean accounts?`},
 		{"an origin with a path", global("http.origins = ['https://a.example/']"), `c.toml:1:1: http.origins: has "https://a.example/", which is no origin`},
 		{"origins that are text", global("http.origins = '*'"), `c.toml:1:1: http.origins: is text; write a list`},
+		{"a proxy by name", global("http.trusted_proxies = ['localhost']"), `c.toml:1:1: http.trusted_proxies: has "localhost", which is no address or network; write one such as "127.0.0.1"`},
+		{"a network that is none", global("listen.proxy_protocol = ['10.0.0.0/33']"), `c.toml:1:1: listen.proxy_protocol: has "10.0.0.0/33", which is no address`},
+		{"a proxy without a list", global("http.trusted_proxies = '127.0.0.1'"), `c.toml:1:1: http.trusted_proxies: is text; write a list`},
 		{"a number among origins", global("http.origins = [1]"), `c.toml:1:1: http.origins: has a number in its list`},
 
 		{"token twice", global("[admin]\ntoken = 'x'\ntoken_env = 'X'"), "c.toml:3:1: admin.token_env: is set, and admin.token too; keep one of them"},

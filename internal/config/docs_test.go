@@ -3,6 +3,7 @@ package config
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
@@ -66,7 +67,7 @@ func TestSampleIsTheDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("%s: not the defaults (-want +got)\n%s", name, diff)
 		}
 	}
@@ -164,7 +165,7 @@ func literal(def any) string {
 	case string:
 		return strconv.Quote(def)
 	case []string:
-		return "[]" // no list has another default
+		return "[" + quoted(def) + "]"
 	default:
 		return fmt.Sprint(def)
 	}
@@ -182,6 +183,7 @@ func TestDefaults(t *testing.T) {
 		{"data_dir", c.DataDir, "data"},
 		{"listen", c.Listen, Listen{C2S: "127.0.0.1:5222", HTTP: "127.0.0.1:5280"}},
 		{"tls", c.TLS, TLS{Require: true}},
+		{"http", c.HTTP, HTTP{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}}},
 		{"limits", c.Limits, Limits{256 << 10, 10_000, 30 * time.Second, 1000, 10, 1 << 20, 30 * time.Second}},
 		{"host", h, Host{Name: "example.com", Auth: Auth{Method: "accounts", ChannelBinding: true, DowngradeProtection: true}, Roster: Roster{
 			URL: "http://x/%s", BatchSize: 100, Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
@@ -189,7 +191,7 @@ func TestDefaults(t *testing.T) {
 		{"log", c.Log, Log{Format: "text"}},
 	}
 	for _, w := range want {
-		if diff := cmp.Diff(w.want, w.got); diff != "" {
+		if diff := cmp.Diff(w.want, w.got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", w.what, diff)
 		}
 	}

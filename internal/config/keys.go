@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // A key is one row of the documentation and one line of the sample configuration, and knows how to take its value.
 type key struct {
@@ -44,9 +47,11 @@ func rootKeys() []key {
 		address("listen.c2s_tls", "", func(t target) *string { return &t.Listen.C2STLS },
 			`XMPP clients, TLS from the first byte, usually ":5223"`),
 		address("listen.http", "127.0.0.1:5280", func(t target) *string { return &t.Listen.HTTP },
-			"Notifications, WebSocket, health"),
+			"Notifications, WebSocket, BOSH, health"),
 		address("listen.https", "", func(t target) *string { return &t.Listen.HTTPS },
 			`The same with TLS, usually ":5281"`),
+		networks("listen.proxy_protocol", nil, func(t target) *[]netip.Prefix { return &t.Listen.ProxyProtocol },
+			"Proxies in front of c2s and c2s_tls that send the PROXY protocol (1 or 2), by address or network. From them it is required; others connect without it"),
 
 		path("tls.cert", "", func(t target) *string { return &t.TLS.Cert },
 			"PEM file: the certificate, then its chain; read again when it changes"),
@@ -57,7 +62,9 @@ func rootKeys() []key {
 				"On a loopback address TLS is asked for once there is a certificate, over HTTP never"),
 
 		list("http.origins", func(t target) *[]string { return &t.HTTP.Origins }, checkOrigin,
-			`Sites whose pages may connect by WebSocket, such as "https://app.example.com", beside the server's own; "*" is every site`),
+			`Sites whose pages may connect by WebSocket or BOSH, such as "https://app.example.com", beside the server's own; "*" is every site`),
+		networks("http.trusted_proxies", []string{"127.0.0.1", "::1"}, func(t target) *[]netip.Prefix { return &t.HTTP.TrustedProxies },
+			"Reverse proxies that are believed who a client is (X-Forwarded-For, Forwarded) and that it uses TLS (X-Forwarded-Proto), by address or network"),
 
 		path("admin.client_ca", "", func(t target) *string { return &t.Admin.ClientCA },
 			"PEM file of CAs: over https, a client with a certificate of theirs may do what admin.token may; read again when it changes"),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -212,6 +213,42 @@ func list(name string, field func(target) *[]string, check func(string) error, d
 		*field(t) = values
 		return nil
 	}}
+}
+
+// networks makes a key for a list of addresses and networks.
+func networks(name string, def []string, field func(target) *[]netip.Prefix, doc string) key {
+	if def == nil {
+		def = []string{}
+	}
+	return key{name, def, "list", doc, func(t target, v any) error {
+		values, err := stringList(v, `a list of addresses or networks such as ["127.0.0.1", "10.0.0.0/8"]`)
+		if err != nil {
+			return err
+		}
+		var all []netip.Prefix
+		for _, s := range values {
+			p, err := parseNetwork(s)
+			if err != nil {
+				return fmt.Errorf(`has %q, which is no address or network; write one such as "127.0.0.1", "10.0.0.0/8" or "2001:db8::/32"`, s)
+			}
+			all = append(all, p)
+		}
+		*field(t) = all
+		return nil
+	}}
+}
+
+func parseNetwork(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	a = a.Unmap()
+	return netip.PrefixFrom(a.WithZone(""), a.BitLen()), nil
 }
 
 // stringList returns nil for an empty list, so that an empty list equals the default.

@@ -9,17 +9,23 @@ import (
 	"time"
 
 	"rollcall/internal/admin"
+	"rollcall/internal/c2s/bosh"
 	"rollcall/internal/c2s/websocket"
 	"rollcall/internal/config"
 )
 
-// newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, and what the program mounts.
+// newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, BOSH, and what the program mounts.
 func (s *Server) newHTTP() *http.Server {
 	mux := http.NewServeMux()
 	s.admin.Register(mux)
 	mux.Handle("/xmpp-websocket", s.guardOpen(websocket.Handler(s.c2s, websocket.Options{
-		Origins: s.cfg.HTTP.Origins, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
+		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
 	})))
+	web := s.guardOpen(bosh.Handler(s.c2s, bosh.Options{
+		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
+	}))
+	mux.Handle("/http-bind", web)
+	mux.Handle("/http-bind/", web) // as some clients are configured
 	for pattern, h := range s.opts.Mount {
 		mux.Handle(pattern, h)
 	}

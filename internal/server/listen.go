@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"rollcall/internal/c2s/tcp"
+	"rollcall/internal/proxied"
 )
 
 // addresses lists the listeners that are configured.
@@ -38,6 +39,9 @@ func (s *Server) listen() error {
 		l, err := open(name, address)
 		if err != nil {
 			return fmt.Errorf("listen.%s: %w", name, err)
+		}
+		if p := s.cfg.Listen.ProxyProtocol; len(p) > 0 && (name == "c2s" || name == "c2s_tls") {
+			l = proxied.Listen(l, p, s.log)
 		}
 		s.listeners[name] = l
 		s.log.Info("listening", "listener", name, "address", l.Addr().String())
