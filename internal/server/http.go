@@ -30,13 +30,25 @@ func (s *Server) newHTTP() *http.Server {
 		mux.Handle(pattern, h)
 	}
 	return &http.Server{
-		Handler:           mux,
+		Handler:           closeChunked(mux),
 		TLSConfig:         s.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    10 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// closeChunked uses no connection again on which a body came in chunks. Such a request may have had a Content-Length
+// as well, which net/http drops without a word: "the server MUST close the connection after responding to such a request to
+// avoid the potential attacks" (RFC 9112 section 6.1), in which a proxy takes the rest for another request.
+func closeChunked(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // guardOpen keeps pages of other sites from a server that takes any password. Such a server listens on loopback, but a

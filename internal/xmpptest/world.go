@@ -125,6 +125,12 @@ func (w *World) Ask(method, url, body string) (status int, answer []byte, err er
 	return res.StatusCode, answer, err
 }
 
+// DialHTTP connects to the HTTP listener.
+func (w *World) DialHTTP(ctx context.Context) (net.Conn, error) { return w.http.Dial(ctx) }
+
+// DialC2S connects to the listener for clients.
+func (w *World) DialC2S(ctx context.Context) (net.Conn, error) { return w.c2s.Dial(ctx) }
+
 // Log gives what the server has logged.
 func (w *World) Log() string { return w.log.String() }
 
