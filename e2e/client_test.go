@@ -98,7 +98,14 @@ var (
 	xmppjsWS = kind{"xmpp.js over WebSocket", "", "SCRAM-SHA-1", openXMPPJS("ws://localhost:%d/xmpp-websocket",
 		func(r *rollcall) int { return r.http })}
 
-	kinds = []kind{slixmppSTARTTLS, slixmppTLS, xmppjsSTARTTLS, xmppjsTLS, xmppjsWSS, xmppjsWS}
+	stropheBOSH = kind{"strophe.js over BOSH", "", "SCRAM-SHA-256", openStrophe("http://localhost:%d/http-bind",
+		func(r *rollcall) int { return r.http })}
+	stropheBOSHTLS = kind{"strophe.js over BOSH with TLS", "", "SCRAM-SHA-256", openStrophe("https://localhost:%d/http-bind",
+		func(r *rollcall) int { return r.https })}
+	stropheWS = kind{"strophe.js over WebSocket", "", "SCRAM-SHA-256", openStrophe("ws://localhost:%d/xmpp-websocket",
+		func(r *rollcall) int { return r.http })}
+
+	kinds = []kind{slixmppSTARTTLS, slixmppTLS, xmppjsSTARTTLS, xmppjsTLS, xmppjsWSS, xmppjsWS, stropheBOSH, stropheBOSHTLS, stropheWS}
 )
 
 func openSlixmpp(direct bool) func(*testing.T, *rollcall, string, string) *client {
@@ -123,6 +130,21 @@ func openXMPPJS(service string, port func(*rollcall) int) func(*testing.T, *roll
 			"jid": user + "@localhost", "password": password, "service": fmt.Sprintf(service, port(r)),
 		})
 	}
+}
+
+func openStrophe(service string, port func(*rollcall) int) func(*testing.T, *rollcall, string, string) *client {
+	return func(t *testing.T, r *rollcall, user, password string) *client {
+		return open(t, user, r.strophe(), map[string]any{
+			"jid": user + "@localhost", "password": password, "service": fmt.Sprintf(service, port(r)),
+		})
+	}
+}
+
+// strophe is the program that is driven.
+func (r *rollcall) strophe() *exec.Cmd {
+	cmd := exec.Command(node(r.t), "clients/strophe_client.mjs")
+	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+r.ca)
+	return cmd
 }
 
 // open starts a client program and gives it its configuration. The program is killed when the test ends; one that

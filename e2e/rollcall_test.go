@@ -78,9 +78,27 @@ roster.url  = "%s"
 	for _, u := range users {
 		r.addUser(u)
 	}
-	r.process = startProcess(t, exec.Command(binary, "serve", "-c", r.config))
-	r.process.waitHealthy(t, fmt.Sprintf("http://127.0.0.1:%d/healthz", r.http))
+	r.run()
 	return r
+}
+
+// run starts the server and waits until it is ready for clients.
+func (r *rollcall) run() {
+	r.t.Helper()
+	r.process = startProcess(r.t, exec.Command(binary, "serve", "-c", r.config))
+	r.process.waitHealthy(r.t, fmt.Sprintf("http://127.0.0.1:%d/healthz", r.http))
+}
+
+// kill ends the server without giving it time for anything.
+func (r *rollcall) kill() {
+	r.t.Helper()
+	p := r.process
+	p.stopped.Do(func() {
+		if err := p.cmd.Process.Kill(); err != nil {
+			r.t.Fatal(err)
+		}
+		<-p.exited
+	})
 }
 
 func (r *rollcall) addUser(user string) {

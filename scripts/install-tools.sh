@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Go: a C compiler (for the race detector), Python (the reference XML parser, and
-# slixmpp), Node.js (@xmpp/client, playwright-core), go-sendxmpp, Chromium and nginx. Debian packages only as root on a system
-# with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
+# slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium, nginx and Caddy. Debian packages
+# only as root on a system with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
 # e2e/node_modules. What it cannot install it names; exit status 1 then.
 set -u
 cd "$(dirname "$0")/.."
@@ -30,6 +30,7 @@ debian npm has npm
 debian go-sendxmpp has go-sendxmpp
 debian chromium has chromium
 debian nginx-light test -x /usr/sbin/nginx
+debian caddy has caddy
 
 if [ ${#wanted[@]} -gt 0 ]; then
 	if ! has apt-get; then
