@@ -50,7 +50,9 @@ func inBubbleWith(t *testing.T, wrap func(*c2stest.Hosts) c2s.Hosts,
 			hosts := c2stest.NewHosts(t)
 			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: wrap(hosts)})
 			l := c2stest.NewPipes()
-			h := &http.Server{Handler: websocket.Handler(srv, websocket.Options{Log: quiet})}
+			// Not the 30 s that sign-in may take: a pipe has no buffer, and while the client writes its pong into one, our
+			// last frame would wait in the other.
+			h := &http.Server{Handler: websocket.Handler(srv, websocket.Options{Log: quiet, Ping: 47 * time.Second})}
 			defer h.Close()
 			go h.Serve(l)
 			client := &http.Client{Transport: &http.Transport{

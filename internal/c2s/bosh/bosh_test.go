@@ -229,6 +229,7 @@ func echo(id, resource string) string {
 
 // The answer to the first request, to the byte; the namespaces of what follows.
 func TestBodies(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	c, got := s.create("hold='1' wait='60' ver='1.6'")
 	want := "<body xmlns='http://jabber.org/protocol/httpbind' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0' xmpp:restartlogic='true'" +
@@ -263,6 +264,7 @@ func TestBodies(t *testing.T) {
 
 // A restart that does not name the domain means the one before.
 func TestRestartWithoutDomain(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	c, _ := s.create("")
 	c.ask("", "<auth xmlns='"+ns.SASL+"' mechanism='PLAIN'>"+c2stest.Plain+"</auth>")
@@ -294,6 +296,7 @@ func TestSeveralStanzas(t *testing.T) {
 
 // Attack case 38: what a client may ask for, and what it gets.
 func TestCreation(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	for _, tc := range []struct{ ask, want string }{
 		{"", "wait='60' requests='2' hold='1' inactivity='60'"},
@@ -342,6 +345,7 @@ func TestCreation(t *testing.T) {
 
 // Attack case 38: session ids cannot be guessed, and what is wrong with a request looks the same.
 func TestUnknownSession(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	c, _ := s.create("")
 	other := &client{s, strings.Repeat("A", 22), 1}
@@ -365,6 +369,7 @@ func TestUnknownSession(t *testing.T) {
 }
 
 func TestContentType(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	for content, want := range map[string]string{
 		"text/xml; charset=utf-8": "text/xml; charset=utf-8", "application/xml": "application/xml; charset=utf-8",
@@ -382,6 +387,7 @@ func TestContentType(t *testing.T) {
 
 // Attack case 40.
 func TestOrigin(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{Origins: []string{"https://chat.example.com"}})
 	host := strings.TrimPrefix(s.url, "http://")
 	for _, tc := range []struct {
@@ -431,6 +437,7 @@ func TestOrigin(t *testing.T) {
 
 // Attack case 42: a small body cannot become a large one.
 func TestCompression(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url, bytes.NewReader(make([]byte, 100)))
 	if err != nil {
@@ -449,6 +456,7 @@ func TestCompression(t *testing.T) {
 
 // Attack cases 5 and 11: what may be in a request.
 func TestBadPayloads(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	head := func(c *client) string { return strings.TrimSuffix(c.body(c.rid, "", ""), "</body>") }
 	for name, tc := range map[string]struct {

@@ -19,6 +19,7 @@ import (
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
 func TestCrowded(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{Total: 1}, bosh.Options{})
 	c, _ := s.create("")
 	if a := s.post(t.Context(), "<body "+xmlns+" rid='1' to='localhost'/>"); a.status != 503 || a.header.Get("Retry-After") == "" {
@@ -31,6 +32,7 @@ func TestCrowded(t *testing.T) {
 
 // Attack case 44: who a request comes from, and whether it is secure, is told by trusted proxies alone.
 func TestProxied(t *testing.T) {
+	t.Parallel()
 	trusted := proxied.Trusted{loopback}
 	for _, tc := range []struct {
 		proxies proxied.Trusted
@@ -62,6 +64,7 @@ func TestProxied(t *testing.T) {
 
 // A session that began with TLS is not for requests without (section 19.1), and is not ended by them.
 func TestSecureSession(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{Proxies: proxied.Trusted{loopback}})
 	plain := s.client.Transport
 	tls := headed{plain, http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"}}}

@@ -337,6 +337,7 @@ func TestBrokenConnection(t *testing.T) {
 
 // A request that does not come whole is no request.
 func TestBrokenUpload(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, c2s.Options{}, bosh.Options{})
 	c := s.bind("x", "")
 	conn := s.dial()

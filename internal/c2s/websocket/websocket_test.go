@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,7 @@ import (
 	"rollcall/internal/certs"
 	"rollcall/internal/certs/certtest"
 	"rollcall/internal/ns"
+	"rollcall/internal/proxied"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -504,4 +506,29 @@ func TestLoopback(t *testing.T) {
 			t.Errorf("with %s: received %s, want encryption-required", name, el)
 		}
 	}
+}
+
+// A trusted proxy tells who the client is, and that it has TLS; it has nothing to bind to. It makes nobody local.
+func TestTrustedProxy(t *testing.T) {
+	hosts := c2stest.NewHosts(t)
+	srv, _ := c2stest.NewServer(t, c2s.Options{Hosts: hosts, RequireTLS: true})
+	h := httptest.NewServer(websocket.Handler(srv, websocket.Options{Log: quiet,
+		Proxies: proxied.Trusted{netip.MustParsePrefix("127.0.0.0/8")}}))
+	defer h.Close()
+	for _, header := range []http.Header{{"X-Forwarded-For": {"127.0.0.1"}}, {"X-Forwarded-Proto": {"http"}}, {"Forwarded": {"for=192.0.2.1"}}} {
+		p := c2stest.NewWebSocket(t, h.URL, h.Client(), header)
+		if f := p.Open(c2stest.Domain); f.Child(ns.SASL, "mechanisms") != nil {
+			t.Errorf("with %v: %s", header, f)
+		}
+	}
+	p := c2stest.NewWebSocket(t, h.URL, h.Client(), http.Header{"X-Forwarded-For": {"203.0.113.9, 192.0.2.1"}, "X-Forwarded-Proto": {"https"}})
+	if f := p.Open(c2stest.Domain).String(); !strings.Contains(f, ">PLAIN<") || strings.Contains(f, "-PLUS") || strings.Contains(f, ns.SASLCB) {
+		t.Errorf("features %s", f)
+	}
+	p.Authenticate()
+	p.Bind("x")
+	if info := hosts.Session("juliet@localhost/x").Info(); info.RemoteAddr != "192.0.2.1" || !info.Secure || info.TLSVersion != "" {
+		t.Errorf("connection described as %+v", info)
+	}
+	p.ExpectGone()
 }
