@@ -494,6 +494,13 @@ func TestBadPayloads(t *testing.T) {
 			t.Errorf("%s: %d %s %v, want %s", name, a.status, a.body, a.err, tc.want)
 		}
 	}
+	// As many nodes as may be in a stanza over other transports.
+	largest := s.bind("largest", "")
+	if a := s.post(t.Context(), largest.body(largest.rid, "", "<message xmlns='jabber:client'>"+strings.Repeat("<a/>", 8192)+"</message>")); strings.Contains(a.body, "terminate") {
+		t.Errorf("8192 nodes: %s", a.body)
+	}
+	largest.rid++
+	largest.ask("type='terminate'", "")
 	// White space around is nothing.
 	c := s.bind("x", "")
 	held := make(chan answer, 1)

@@ -155,7 +155,10 @@ func (req *request) readPayloads(in *xmlstream.Reader, src *source, l xmlstream.
 		l.Children = xmlstream.DefaultChildren
 	}
 	src.left += l.Bytes + wrapper - headLimits.Bytes
+	// As many nodes in one request as may be in one element, each payload counted too: what they cost is bounded by that.
+	left, most := l.Children+1, l.Children
 	for {
+		l.Children = max(1, min(left, most))
 		in.SetLimits(l)
 		ev, err := in.Next()
 		switch {
@@ -169,8 +172,7 @@ func (req *request) readPayloads(in *xmlstream.Reader, src *source, l xmlstream.
 			req.err = &stanza.StreamError{Condition: stanza.InvalidNamespace, Text: "over BOSH a stream begins with an empty <body/>"}
 		default:
 			req.hasPayload = true
-			// As many in one request as may be in one element: what they cost is bounded by the number of nodes.
-			if l.Children -= 1 + nodes(ev.Element); l.Children <= 0 {
+			if left -= 1 + nodes(ev.Element); left < 0 {
 				req.err = &stanza.StreamError{Condition: stanza.StreamPolicyViolation, Text: "too much in one request"}
 				break
 			}

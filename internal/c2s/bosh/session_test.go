@@ -192,7 +192,7 @@ func TestOveractivity(t *testing.T) {
 	})
 }
 
-// Nobody's requests pile up: one beyond those agreed on, while none is answered, is too many.
+// Attack case 13: nobody's requests pile up: one beyond those agreed on, while none is answered, is too many.
 func TestTooManyRequests(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		block := make(chan struct{})
@@ -528,7 +528,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// A client that does not fetch what it is sent costs its own session, and no more than its outbox holds.
+// Attack case 13: a client that does not fetch what it is sent costs its own session, and no more than its outbox holds.
 func TestOutbox(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		c, other := s.bind("x", ""), s.bind("y", "")
