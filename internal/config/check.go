@@ -78,18 +78,21 @@ func (c *Config) tlsProblems() (ps []problem) {
 	case c.TLS.Cert == "" && c.TLS.Key != "":
 		keys = []string{"tls.cert", "tls.key"}
 		ps = append(ps, problem{keys, errors.New("is missing; tls.key needs its certificate")})
+	case c.TLS.ACME.Email != "":
+		return c.acmeProblems()
 	case c.TLS.Cert != "":
 		return nil
 	}
 	for _, l := range []listener{{"listen.c2s_tls", c.Listen.C2STLS}, {"listen.https", c.Listen.HTTPS}} {
 		if l.addr != "" && c.TLS.Cert == "" {
-			ps = append(ps, problem{append([]string{l.key}, keys...), errors.New("needs a certificate; set tls.cert and tls.key")})
+			ps = append(ps, problem{append([]string{l.key, "tls.acme.email"}, keys...), errors.New(
+				"needs a certificate; set tls.cert and tls.key, or tls.acme.email")})
 		}
 	}
 	if c.Listen.C2S != "" && c.TLS.Cert == "" && c.TLS.Require && !Loopback(c.Listen.C2S) {
-		ps = append(ps, problem{append([]string{"listen.c2s", "tls.require"}, keys...), fmt.Errorf(
+		ps = append(ps, problem{append([]string{"listen.c2s", "tls.require", "tls.acme.email"}, keys...), fmt.Errorf(
 			"is %q, which other machines can reach, but clients could not sign in without TLS; set tls.cert and tls.key, "+
-				`or listen on "127.0.0.1:5222", or set tls.require = false where something in front adds TLS`, c.Listen.C2S)})
+				`or tls.acme.email, or listen on "127.0.0.1:5222", or set tls.require = false where something in front adds TLS`, c.Listen.C2S)})
 	}
 	return ps
 }

@@ -42,6 +42,19 @@ type TLS struct {
 	Cert    string // path of a PEM file with the chain; "" when there is none
 	Key     string // path of a PEM file
 	Require bool   // see SignInNeedsTLS
+	ACME    ACME
+}
+
+// HasCertificate says whether there is a certificate, or is going to be one.
+func (t TLS) HasCertificate() bool { return t.Cert != "" || t.ACME.Email != "" }
+
+// ACME gets certificates from an authority (RFC 8555), when Email is not "".
+type ACME struct {
+	Email     string
+	Directory string   // URL
+	CAFile    string   // path of a PEM file that certifies the authority's own server; "" for the machine's
+	Storage   string   // folder; "" is the folder acme in DataDir
+	Domains   []string // beside the hosts' names
 }
 
 // Admin is who may use the HTTP API, for every host.
@@ -60,6 +73,9 @@ type HTTP struct {
 	Origins []string
 	// TrustedProxies are the reverse proxies whose word on clients is taken: their address, and that they use TLS.
 	TrustedProxies []netip.Prefix
+	// PublicURL is where browsers reach our HTTP paths, without the slash at the end; "{host}" in it is the host's
+	// name. "" is the scheme and host of the request.
+	PublicURL string
 }
 
 // Limits bound what one client may cost. Sizes are bytes.
@@ -93,6 +109,16 @@ type Host struct {
 	AdminWebhookSecrets []Secret // the same for signatures
 	Auth                Auth
 	Roster              Roster
+	Files               Files
+}
+
+// Files are served over HTTP.
+type Files struct {
+	Dir     string   // folder; "" serves none
+	Path    string   // of the URL, with a slash at both ends
+	Index   []string // names of files that stand for their folder, the first that exists
+	Listing bool     // a folder without such a file is answered with a list
+	Policy  string   // the header Content-Security-Policy; "" sends none
 }
 
 // Auth is how users of a host sign in.
@@ -157,7 +183,7 @@ func (c *Config) SignInNeedsTLS(listener string) bool {
 	case listener == "http":
 		return !Loopback(c.Listen.HTTP)
 	default:
-		return c.TLS.Cert != "" || !Loopback(c.Listen.C2S)
+		return c.TLS.HasCertificate() || !Loopback(c.Listen.C2S)
 	}
 }
 

@@ -47,6 +47,7 @@ listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = 
 cert = "tls/chain.pem"
 key = "/etc/key.pem"
 require = false
+acme = { directory = "https://ca.example/dir", ca_file = "ca.pem", storage = "acme", domains = ["www.example.com"] }
 [admin]
 token_file = "token"
 webhook_secret_env = "ROLLCALL_TEST_SECRET"
@@ -56,6 +57,7 @@ rate = 50
 [http]
 origins = ["https://app.example.com", "http://localhost:8080", "*"]
 trusted_proxies = ["::ffff:192.0.2.1"]
+public_url = "https://{host}/chat/"
 [limits]
 stanza_bytes = 300000
 pre_auth_bytes = "16 KiB"
@@ -88,6 +90,12 @@ concurrency = 4
 mutual = true
 guard = false
 client_edits = "not-allowed"
+[host.files]
+dir = "www"
+path = "/web"
+index = ["start.html"]
+listing = true
+csp = ""
 
 [[host]]
 name = "b.example"
@@ -100,15 +108,17 @@ roster.url = "http://b/%s"
 	want := &Config{
 		DataDir: "/var/lib/rollcall",
 		Listen:  Listen{":5222", "[::]:5223", "localhost:80", "localhost:81", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("2001:db8::/32")}},
-		TLS:     TLS{filepath.Join(dir, "tls/chain.pem"), "/etc/key.pem", false},
+		TLS: TLS{filepath.Join(dir, "tls/chain.pem"), "/etc/key.pem", false,
+			ACME{"", "https://ca.example/dir", filepath.Join(dir, "ca.pem"), filepath.Join(dir, "acme"), []string{"www.example.com"}}},
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
-		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}},
+		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
 		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second},
 		Log:    Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
+			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
 		}, second},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
@@ -166,6 +176,21 @@ func TestErrors(t *testing.T) {
 		{"a network that is none", global("listen.proxy_protocol = ['10.0.0.0/33']"), `c.toml:1:1: listen.proxy_protocol: has "10.0.0.0/33", which is no address`},
 		{"a proxy without a list", global("http.trusted_proxies = '127.0.0.1'"), `c.toml:1:1: http.trusted_proxies: is text; write a list`},
 		{"a number among origins", global("http.origins = [1]"), `c.toml:1:1: http.origins: has a number in its list`},
+
+		{"an account that is no address", global("tls.acme.email = 'me'"), `c.toml:1:1: tls.acme.email: is "me", which is no address for mail`},
+		{"ACME beside a certificate", global("tls = { cert = 'a', key = 'b', acme.email = 'a@example.com', acme.directory = 'https://ca.example/' }"), "c.toml:1:32: tls.acme.email: is set, and tls.cert too"},
+		{"ACME in memory", global("tls.acme = { email = 'a@example.com', directory = 'https://ca.example/' }\ndata_dir = ''") + "auth.method = 'anonymous'\n", `c.toml:1:1: tls.acme.storage: is missing, and data_dir is ""`},
+		{"ACME without a listener", global("tls.acme = { email = 'a@example.com', directory = 'https://ca.example/' }\nlisten.http = ''"), "c.toml:1:14: tls.acme.email: needs listen.https, listen.c2s_tls or listen.http"},
+		{"ACME for localhost", global("tls.acme.email = 'a@example.com'"), `c.toml:3:1: host.name: is "localhost", for which Let's Encrypt gives no certificate`},
+		{"a directory without TLS", global("tls.acme.directory = 'http://ca.example/'"), `c.toml:1:1: tls.acme.directory: is "http://ca.example/", which is no https URL`},
+		{"no domain among ACME's", global("tls.acme.domains = ['a b']"), `c.toml:1:1: tls.acme.domains: has "a b", which is no domain`},
+		{"a public URL without scheme", global("http.public_url = 'chat.example.com'"), `c.toml:1:1: http.public_url: is "chat.example.com"; write scheme and host`},
+		{"a public URL with a query", global("http.public_url = 'https://chat.example.com/?x'"), `c.toml:1:1: http.public_url: is "https://chat.example.com/?x"; write`},
+		{"files where the API is", inHost("files.path = '/admin/x/'"), `c.toml:4:1: host.files.path: is "/admin/x/", which the server itself uses`},
+		{"files without a slash", inHost("files.path = 'files'"), `c.toml:4:1: host.files.path: is "files"; write the path of a URL`},
+		{"files with dots", inHost("files.path = '/a/../admin/'"), `c.toml:4:1: host.files.path: is "/a/../admin/"; write the path`},
+		{"an index in a folder", inHost("files.index = ['a/b']"), `c.toml:4:1: host.files.index: has "a/b", which is no file's name`},
+		{"a policy in two lines", inHost("files.csp = \"a\\nb\""), `c.toml:4:1: host.files.csp: has a character that cannot be in a header`},
 
 		{"token twice", global("[admin]\ntoken = 'x'\ntoken_env = 'X'"), "c.toml:3:1: admin.token_env: is set, and admin.token too; keep one of them"},
 		{"token file missing", global("admin.token_file = 'nope'"), "c.toml:1:1: admin.token_file: can't be read: stat "},
@@ -311,6 +336,7 @@ func TestSignInNeedsTLS(t *testing.T) {
 		{"defaults", Listen{C2S: "127.0.0.1:1", HTTP: "127.0.0.1:2"}, TLS{Require: true}, false, false},
 		{"certificate", Listen{C2S: "127.0.0.1:1", HTTP: "127.0.0.1:2"}, TLS{Cert: "c", Require: true}, true, false},
 		{"everywhere", Listen{C2S: ":1", HTTP: ":2"}, TLS{Cert: "c", Require: true}, true, true},
+		{"ACME", Listen{C2S: "127.0.0.1:1", HTTP: "127.0.0.1:2"}, TLS{ACME: ACME{Email: "a@example.com"}, Require: true}, true, false},
 		{"proxy", Listen{C2S: ":1", HTTP: ":2"}, TLS{Cert: "c"}, false, false},
 	} {
 		cfg := &Config{Listen: c.listen, TLS: c.tls}

@@ -60,11 +60,25 @@ func rootKeys() []key {
 		boolean("tls.require", true, func(t target) *bool { return &t.TLS.Require },
 			"false lets clients sign in without TLS from other machines too (behind a proxy that adds TLS). "+
 				"On a loopback address TLS is asked for once there is a certificate, over HTTP never"),
+		checked("tls.acme.email", "", func(t target) *string { return &t.TLS.ACME.Email }, checkEmail,
+			"Instead of tls.cert: get certificates by ACME and renew them. The address of your account; with it you agree to the authority's terms. "+
+				"What comes to port 443 must reach listen.https or listen.c2s_tls, or what comes to port 80 listen.http"),
+		checked("tls.acme.directory", "https://acme-v02.api.letsencrypt.org/directory", func(t target) *string { return &t.TLS.ACME.Directory },
+			checkDirectory, "The authority; the default is Let's Encrypt"),
+		path("tls.acme.ca_file", "", func(t target) *string { return &t.TLS.ACME.CAFile },
+			"PEM file that certifies the authority's own server, for one in your own network"),
+		path("tls.acme.storage", "", func(t target) *string { return &t.TLS.ACME.Storage },
+			`Folder of account, keys and certificates; "" is the folder acme in data_dir`),
+		list("tls.acme.domains", func(t target) *[]string { return &t.TLS.ACME.Domains }, checkDomain,
+			"More names to get certificates for, beside those of the hosts"),
 
 		list("http.origins", func(t target) *[]string { return &t.HTTP.Origins }, checkOrigin,
 			`Sites whose pages may connect by WebSocket or BOSH, such as "https://app.example.com", beside the server's own; "*" is every site`),
 		networks("http.trusted_proxies", []string{"127.0.0.1", "::1"}, func(t target) *[]netip.Prefix { return &t.HTTP.TrustedProxies },
 			"Reverse proxies that are believed who a client is (X-Forwarded-For, Forwarded) and that it uses TLS (X-Forwarded-Proto), by address or network"),
+		checked("http.public_url", "", func(t target) *string { return &t.HTTP.PublicURL }, checkPublicURL,
+			`Where browsers reach this server, when a reverse proxy stands before it: "https://chat.example.com" or "https://www.example.com/chat"; `+
+				`{host} in it is the host's name. "" is what each request says`),
 
 		path("admin.client_ca", "", func(t target) *string { return &t.Admin.ClientCA },
 			"PEM file of CAs: over https, a client with a certificate of theirs may do what admin.token may; read again when it changes"),
@@ -138,9 +152,25 @@ func hostKeys() []key {
 		choice("roster.client_edits", EditsServiceUnavailable, func(t target) *string { return &t.host.Roster.ClientEdits }, nil,
 			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error for a client that tries to change its roster: service-unavailable or not-allowed"),
 	}
+	keys = append(keys, fileKeys()...)
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
 	keys = append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
 	return append(keys, tokenKeys("admin_webhook_secret", "string or list", "Secret for signed requests about this host alone, beside admin.webhook_secret; also a list")...)
+}
+
+func fileKeys() []key {
+	return []key{
+		path("files.dir", "", func(t target) *string { return &t.host.Files.Dir },
+			"Folder to serve over HTTP, such as that of your web client"),
+		checked("files.path", "/files/", func(t target) *string { return &t.host.Files.Path }, checkFilesPath,
+			`Where: "/files/" means http://HOST:5280/files/; "/" is everything that is nothing else`),
+		listOf("files.index", []string{"index.html", "index.htm"}, func(t target) *[]string { return &t.host.Files.Index }, checkFileName,
+			"Files that stand for their folder: the first that exists"),
+		boolean("files.listing", false, func(t target) *bool { return &t.host.Files.Listing },
+			"List folders that have no such file"),
+		checked("files.csp", "object-src 'none'; base-uri 'self'; frame-ancestors 'self'", func(t target) *string { return &t.host.Files.Policy }, checkHeader,
+			`The header Content-Security-Policy of every file; "" sends none`),
+	}
 }
 
 const notYet = "is not in this version"

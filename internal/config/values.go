@@ -28,6 +28,22 @@ func text(name string, def any, field func(target) *string, doc string) key {
 	}}
 }
 
+// checked makes a key for text of a certain form: check returns what to keep, or what is wrong.
+func checked(name, def string, field func(target) *string, check func(string) (string, error), doc string) key {
+	return key{name, def, "string", doc, func(t target, v any) error {
+		s, ok := v.(string)
+		if !ok {
+			return wrongType(v, `text in quotes`)
+		}
+		s, err := check(s)
+		if err != nil {
+			return err
+		}
+		*field(t) = s
+		return nil
+	}}
+}
+
 func boolean(name string, def bool, field func(target) *bool, doc string) key {
 	return key{name, def, "true or false", doc, func(t target, v any) error {
 		b, ok := v.(bool)
@@ -200,7 +216,11 @@ func domain(name string, field func(target) *string, doc string) key {
 
 // list makes a key for a list of strings that is empty by default.
 func list(name string, field func(target) *[]string, check func(string) error, doc string) key {
-	return key{name, []string{}, "list", doc, func(t target, v any) error {
+	return listOf(name, []string{}, field, check, doc)
+}
+
+func listOf(name string, def []string, field func(target) *[]string, check func(string) error, doc string) key {
+	return key{name, def, "list", doc, func(t target, v any) error {
 		values, err := stringList(v, `a list such as ["one", "two"]`)
 		if err != nil {
 			return err
