@@ -1,6 +1,7 @@
-// Package certs keeps the server's TLS certificate (RFC 7590, RFC 9325: TLS 1.2 and later, ECDHE with AEAD ciphers),
-// loads it again when its files change, and tells a connection which certificate its handshake used, as the
-// channel binding tls-server-end-point needs it (RFC 5929 section 4).
+// Package certs keeps the server's TLS certificates (RFC 7590, RFC 9325: TLS 1.2 and later, ECDHE with AEAD ciphers):
+// one from files, loaded again when they change, or one for each domain from a certificate authority (RFC 8555). It
+// tells a connection which certificate its handshake used, as the channel binding tls-server-end-point needs it
+// (RFC 5929 section 4).
 package certs
 
 import (
@@ -32,6 +33,7 @@ type Store struct {
 
 // certificate is a loaded certificate and what is derived from it.
 type certificate struct {
+	name     string // tells it from others of the same source; a renewed one has it too
 	pair     tls.Certificate
 	endPoint []byte // tls-server-end-point, nil when the RFC defines none for it
 }
@@ -77,6 +79,22 @@ func (s *Store) load() (*certificate, error) {
 	}
 	return &certificate{pair: pair, endPoint: endPoint(pair.Leaf)}, nil
 }
+
+// TLSConfig makes a server configuration that always uses the current certificate. protocols are the ALPN names the
+// listener speaks; none means that ALPN is left alone.
+func (s *Store) TLSConfig(protocols ...string) *tls.Config { return s.TLSConfigFor(nil, protocols...) }
+
+// TLSConfigFor is TLSConfig for clients that may have a certificate of their own: one that is sent must be good. nil asks
+// for none.
+func (s *Store) TLSConfigFor(clients *ClientCAs, protocols ...string) *tls.Config {
+	return tlsConfig(s, clients, protocols)
+}
+
+// pick implements source.
+func (s *Store) pick(*tls.ClientHelloInfo) (*certificate, error) { return s.refresh(), nil }
+
+// clock implements source.
+func (s *Store) clock() time.Time { return s.now() }
 
 // refresh gives the certificate to use now, after a look at the files when the last one is some time ago. It never
 // fails and hardly waits: one handshake looks, the others go on with what is there.

@@ -43,7 +43,13 @@ var cipherSuites = []uint16{
 // ticketLife is how long one key makes session tickets. Tickets of the key before it are still taken.
 const ticketLife = 24 * time.Hour
 
-// serving is what new handshakes use: one certificate and the keys of its session tickets.
+// A source knows the certificate for each handshake.
+type source interface {
+	pick(*tls.ClientHelloInfo) (*certificate, error) // by any goroutine
+	clock() time.Time
+}
+
+// serving is what new handshakes with a certificate use: it, and the keys of its session tickets.
 type serving struct {
 	cert   *certificate
 	pool   *x509.CertPool // of clients' certificates
@@ -52,38 +58,42 @@ type serving struct {
 	since  time.Time
 }
 
-// TLSConfig makes a server configuration that always uses the current certificate. protocols are the ALPN names the
-// listener speaks; none means that ALPN is left alone.
-func (s *Store) TLSConfig(protocols ...string) *tls.Config { return s.TLSConfigFor(nil, protocols...) }
-
-// TLSConfigFor is TLSConfig for clients that may have a certificate of their own: one that is sent must be good. nil asks
-// for none.
+// tlsConfig makes a server configuration that always uses the certificate that src picks. protocols are the ALPN names
+// the listener speaks; none means that ALPN is left alone. Clients may have a certificate of their own: one that is sent
+// must be good. nil asks for none.
 //
 // Each certificate has ticket keys of its own: a resumed session is one whose client has seen this very certificate,
 // which makes tls-server-end-point right for it as well. The same holds for the CAs of clients: a session that was made
 // under older ones is not resumed.
-func (s *Store) TLSConfigFor(clients *ClientCAs, protocols ...string) *tls.Config {
+func tlsConfig(src source, clients *ClientCAs, protocols []string) *tls.Config {
 	var mu sync.Mutex
-	var now serving
-	outer := config(s.current.Load(), clients.pool(), protocols)
-	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		cert, pool, at := s.refresh(), clients.pool(), s.now()
-		mu.Lock()
-		if now.cert != cert || now.pool != pool || at.Sub(now.since) >= ticketLife {
-			now = now.next(cert, pool, protocols, at)
-		}
-		use := now.config
-		mu.Unlock()
-		if c, ok := hello.Conn.(*Conn); ok {
-			c.used.Store(cert)
-		}
-		return use, nil
+	now := map[string]serving{} // by the certificate's name; a renewed one takes the place of the old
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: protocols, // net/http looks here whether it is to speak HTTP/2
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			cert, err := src.pick(hello)
+			if err != nil {
+				return nil, err
+			}
+			pool, at := clients.pool(), src.clock()
+			mu.Lock()
+			s := now[cert.name]
+			if s.cert != cert || s.pool != pool || at.Sub(s.since) >= ticketLife {
+				s = s.next(cert, pool, protocols, at)
+				now[cert.name] = s
+			}
+			mu.Unlock()
+			if c, ok := hello.Conn.(*Conn); ok {
+				c.used.Store(cert)
+			}
+			return s.config, nil
+		},
 	}
-	return outer
 }
 
 func (o serving) next(cert *certificate, pool *x509.CertPool, protocols []string, at time.Time) serving {
-	n := serving{cert: cert, pool: pool, config: config(cert, pool, protocols), keys: make([][32]byte, 1, 2), since: at}
+	n := serving{cert: cert, pool: pool, config: config(cert.pair, pool, protocols), keys: make([][32]byte, 1, 2), since: at}
 	rand.Read(n.keys[0][:]) // never fails (crypto/rand)
 	if o.cert == cert && o.pool == pool {
 		n.keys = append(n.keys, o.keys[0])
@@ -93,9 +103,9 @@ func (o serving) next(cert *certificate, pool *x509.CertPool, protocols []string
 	return n
 }
 
-func config(c *certificate, clients *x509.CertPool, protocols []string) *tls.Config {
+func config(pair tls.Certificate, clients *x509.CertPool, protocols []string) *tls.Config {
 	t := &tls.Config{
-		Certificates: []tls.Certificate{c.pair},
+		Certificates: []tls.Certificate{pair},
 		MinVersion:   tls.VersionTLS12,
 		CipherSuites: cipherSuites,
 		NextProtos:   protocols,
