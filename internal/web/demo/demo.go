@@ -18,6 +18,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+
+	"rollcall/internal/web/page"
 )
 
 // Options is what the demo needs from its surroundings.
@@ -38,7 +40,7 @@ type Service struct {
 	book     *book
 	feed     *feed
 	notifier *notifier
-	assets   map[string]asset // by URL path
+	assets   page.Assets
 
 	mu      sync.Mutex
 	mode    mode
@@ -66,7 +68,7 @@ func New(o Options) *Service {
 		book:     newBook(),
 		feed:     f,
 		notifier: newNotifier(o.NotifyURL, f, o.Log),
-		assets:   loadAssets(),
+		assets:   page.Load(assetFiles, "assets"),
 		mode:     modeOn,
 		changed:  make(chan struct{}),
 		held:     make(chan struct{}, maxHeld),
@@ -98,7 +100,7 @@ func (s *Service) Handler() http.Handler {
 	mux.HandleFunc("POST /app/change", action(s.change))
 	mux.HandleFunc("POST /app/mode", action(s.setMode))
 	mux.HandleFunc("POST /app/reset", action(s.reset))
-	mux.HandleFunc("GET /", s.serveAsset)
+	mux.Handle("GET /", s.assets)
 	return loopbackOnly(http.NewCrossOriginProtection().Handler(mux))
 }
 
