@@ -18,7 +18,8 @@ var tiers = map[string]int{
 	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2,
 	"session": 3, "host": 3, "roster": 3,
 	"feature/contacts": 4, "feature/disco": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4,
-	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "web/demo": 4, "check": 4,
+	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "check": 4,
+	"web/page": 4, "web/demo": 4, "web/console": 4, "web/files": 4, "web/hostmeta": 4,
 	"server": 5,
 }
 
@@ -32,10 +33,12 @@ var arrows = map[string][]string{
 	"c2s/tcp":       {"c2s"},
 	"c2s/websocket": {"c2s"},
 	"c2s/bosh":      {"c2s"},
+	"web/demo":      {"web/page"},
+	"web/console":   {"web/page"},
 }
 
 // tests are rooms that only tests use; they may import anything, and nothing but tests imports them.
-var tests = map[string]bool{"xmpptest": true, "certs/certtest": true, "c2s/c2stest": true}
+var tests = map[string]bool{"xmpptest": true, "certs/certtest": true, "c2s/c2stest": true, "web/page/pagetest": true}
 
 const prefix = "rollcall/internal/"
 
