@@ -14,29 +14,33 @@ import (
 	"rollcall/internal/config"
 )
 
-// newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, BOSH, and what the program mounts.
-func (s *Server) newHTTP() *http.Server {
+// newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, BOSH, what browsers ask for, and what the
+// program mounts.
+func (s *Server) newHTTP() (*http.Server, error) {
 	mux := http.NewServeMux()
 	s.admin.Register(mux)
-	mux.Handle("/xmpp-websocket", s.guardOpen(websocket.Handler(s.c2s, websocket.Options{
+	mux.Handle(webSocketPath, s.guardOpen(websocket.Handler(s.c2s, websocket.Options{
 		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
 	})))
 	web := s.guardOpen(bosh.Handler(s.c2s, bosh.Options{
 		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
 	}))
-	mux.Handle("/http-bind", web)
-	mux.Handle("/http-bind/", web) // as some clients are configured
+	mux.Handle(boshPath, web)
+	mux.Handle(boshPath+"/", web) // as some clients are configured
+	if err := s.mountWeb(mux); err != nil {
+		return nil, err
+	}
 	for pattern, h := range s.opts.Mount {
 		mux.Handle(pattern, h)
 	}
 	return &http.Server{
-		Handler:           closeChunked(mux),
+		Handler:           closeChunked(s.answerChallenges(mux)),
 		TLSConfig:         s.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    10 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
+	}, nil
 }
 
 // closeChunked uses no connection again on which a body came in chunks. Such a request may have had a Content-Length

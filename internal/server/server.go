@@ -47,13 +47,15 @@ type Server struct {
 	directory *contacts.Directory
 	hosts     []*virtualHost
 	sasl      map[string]*auth.Server
-	certs     *certs.Store
+	certs     certificates     // nil: no TLS
+	acme      *certs.ACME      // the same, when it is an authority that gives them
 	clientCAs *certs.ClientCAs // nil: clients are asked for no certificate
 	store     *store.Store
 	metrics   *metrics.Metrics
 	c2s       *c2s.Server
 	admin     *admin.API
 	http      *http.Server
+	bosh      bool // there is something at boshPath
 
 	// The three ages of a server: while accepting it takes new connections, while alive its hosts and HTTP handlers
 	// work, and what is left ends with the rosters.
@@ -94,10 +96,8 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 }
 
 func (s *Server) build(ctx context.Context) (err error) {
-	if s.cfg.TLS.Cert != "" {
-		if s.certs, err = certs.New(s.cfg.TLS.Cert, s.cfg.TLS.Key, s.log); err != nil {
-			return s.cfg.KeyError("tls.cert", err)
-		}
+	if err := s.newCertificates(); err != nil {
+		return err
 	}
 	if s.cfg.Admin.ClientCA != "" {
 		if s.clientCAs, err = certs.NewClientCAs(s.cfg.Admin.ClientCA, s.log); err != nil {
@@ -127,8 +127,8 @@ func (s *Server) build(ctx context.Context) (err error) {
 		Log:            s.log,
 	})
 	s.admin = s.newAdmin()
-	s.http = s.newHTTP()
-	return nil
+	s.http, err = s.newHTTP()
+	return err
 }
 
 // Ready is closed when every listener accepts connections.
@@ -150,6 +150,9 @@ func (s *Server) Addr(listener string) net.Addr {
 func (s *Server) Run(ctx context.Context) error {
 	defer s.release()
 	err := s.listen()
+	if err == nil {
+		err = s.startACME(s.alive)
+	}
 	if err == nil {
 		for _, h := range s.hosts {
 			h.host.Start()
@@ -205,6 +208,9 @@ func (s *Server) release() {
 		if h.source != nil {
 			h.source.Close()
 		}
+	}
+	if s.acme != nil {
+		s.acme.Stop()
 	}
 	for _, l := range s.listeners {
 		l.Close() // mostly closed already, by those who served them

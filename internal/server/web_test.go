@@ -1,206 +1,206 @@
 package server_test
 
 import (
-	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"rollcall/internal/ns"
-	"rollcall/internal/xmpptest"
+	"rollcall/internal/certs/certtest"
+	"rollcall/internal/config"
+	"rollcall/internal/server"
 )
 
-// inWorld runs a test with a whole server, whose host takes any password.
-func inWorld(t *testing.T, o xmpptest.Options, test func(t *testing.T, w *xmpptest.World)) {
-	synctest.Test(t, func(t *testing.T) {
-		w, err := xmpptest.Start(t, xmpptest.NewService(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
-		test(t, w)
-	})
-}
-
-func dialHTTP(t *testing.T, w *xmpptest.World) net.Conn {
+// serve runs a server with a configuration until the test ends; its listeners are on loopback, whatever text says.
+func serve(t *testing.T, text string) *server.Server {
 	t.Helper()
-	c, err := w.DialHTTP(t.Context())
+	cfg, err := config.Parse("test", fmt.Appendf(nil, "data_dir = %q\n%s", t.TempDir(), text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// raw sends a request as it is, and gives status and body of the answer; 0 when there is none.
-func raw(t *testing.T, w *xmpptest.World, request string) (int, string) {
-	t.Helper()
-	c := dialHTTP(t, w)
-	go io.WriteString(c, request)
-	res, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		return 0, err.Error()
-	}
-	b, err := io.ReadAll(res.Body)
+	s, err := server.New(t.Context(), cfg, server.Options{
+		Log: slog.New(slog.DiscardHandler), Version: "test",
+		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res.StatusCode, string(b)
-}
-
-const create = "<body xmlns='" + ns.BOSH + "' rid='1' to='localhost' ver='1.6'/>"
-
-func post(path, headers, body string) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s", path, headers, len(body), body)
-}
-
-// BOSH is where clients look for it, and a server that takes any password answers only to its own name there.
-func TestBOSHMounted(t *testing.T) {
-	inWorld(t, xmpptest.Options{}, func(t *testing.T, w *xmpptest.World) {
-		for _, path := range []string{"/http-bind", "/http-bind/"} {
-			if status, body := raw(t, w, post(path, "", create)); status != 200 || !strings.Contains(body, "<mechanism>PLAIN</mechanism>") {
-				t.Errorf("%s: %d %s", path, status, body)
-			}
-		}
-		request := strings.Replace(post("/http-bind", "", create), "Host: localhost", "Host: evil.example", 1)
-		if status, body := raw(t, w, request); status != http.StatusMisdirectedRequest {
-			t.Errorf("another host: %d %s", status, body)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
+	select {
+	case <-s.Ready():
+	case err := <-done:
+		done <- err
+		t.Fatal(err)
+	}
+	return s
 }
 
-// A proxy on this machine, though it is trusted, makes no client local: neither may it notify without a token, nor sign in
-// with any password, which is for programs on this machine.
-func TestTrustedProxy(t *testing.T) {
-	for _, tc := range []struct {
-		name, headers string
-		config        []string
-		plain         bool
+// ask sends a GET with a Host header and returns status and body.
+func ask(t *testing.T, s *server.Server, host, path string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.Addr("http").String()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = host
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func hosts(lines ...string) string {
+	text := ""
+	for _, l := range lines {
+		text += "[[host]]\nroster.url = 'http://127.0.0.1:1/%s'\n" + l + "\n"
+	}
+	return text
+}
+
+func TestHostMeta(t *testing.T) {
+	const path = "/.well-known/host-meta.json"
+	for _, c := range []struct {
+		name, config, host string
+		code               int
+		want               string
 	}{
-		{"local", "", nil, true},
-		{"a proxy with TLS", "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n", nil, false},
-		{"a proxy without", "X-Forwarded-For: 203.0.113.7\r\n", nil, false},
-		{"a proxy that says we are local", "X-Forwarded-For: 127.0.0.1\r\n", nil, false},
-		{"a proxy that is not trusted", "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n", []string{"http.trusted_proxies = []"}, false},
+		{"one host, by any name", hosts("name = 'a.example'"), "proxy.example:81", 200, "ws://proxy.example:81/xmpp-websocket"},
+		{"its own name", hosts("name = 'a.example'"), "a.example", 200, "ws://a.example/xmpp-websocket"},
+		{"an address", hosts("name = 'a.example'"), "[::1]:5280", 200, "ws://[::1]:5280/xmpp-websocket"},
+		{"several hosts", hosts("name = 'a.example'", "name = 'b.example'"), "B.example:5280", 200, "ws://B.example:5280/xmpp-websocket"},
+		{"none of several", hosts("name = 'a.example'", "name = 'b.example'"), "c.example", 404, ""},
+		{"public_url", "http.public_url = 'https://{host}/chat/'\n" + hosts("name = 'a.example'", "name = 'b.example'"), "b.example", 200,
+			"wss://b.example/chat/xmpp-websocket"},
+		{"sign-in needs TLS", "listen.http = ':1'\nadmin.token = 'x'\n" + hosts("name = 'a.example'"), "a.example", 404, ""},
+		{"sign-in needs TLS, and there is some", "listen.http = ':1'\nadmin.token = 'x'\nhttp.public_url = 'https://a.example'\n" + hosts("name = 'a.example'"),
+			"a.example", 200, "wss://a.example/xmpp-websocket"},
 	} {
-		inWorld(t, xmpptest.Options{Config: tc.config}, func(t *testing.T, w *xmpptest.World) {
-			_, body := raw(t, w, post("/http-bind", tc.headers, create))
-			if got := strings.Contains(body, "<mechanism>PLAIN</mechanism>"); got != tc.plain {
-				t.Errorf("%s: %s", tc.name, body)
-			}
-			status, _ := raw(t, w, post("/roster_admin/refresh", tc.headers, "[]"))
-			if want := map[bool]int{true: 200, false: 401}[tc.headers == ""]; status != want {
-				t.Errorf("%s: a notification is answered with %d, want %d", tc.name, status, want)
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t, c.config)
+			code, body := ask(t, s, c.host, path)
+			if code != c.code || !strings.Contains(body, `"href":"`+c.want) && c.code == 200 || strings.Contains(body, "xbosh") {
+				t.Errorf("%d %s", code, body)
 			}
 		})
 	}
 }
 
-// Attack case 43: whoever sends slowly, or nothing, is left.
-func TestSlowRequests(t *testing.T) {
-	inWorld(t, xmpptest.Options{}, func(t *testing.T, w *xmpptest.World) {
-		for _, tc := range []struct {
-			name, first string
-			most        time.Duration
-		}{
-			{"headers", "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nX: ", 10 * time.Second},
-			{"body of BOSH", "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n", 31 * time.Second},
-			{"idle", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 2 * time.Minute},
-		} {
-			c := dialHTTP(t, w)
-			go io.Copy(io.Discard, c)
-			start := time.Now()
-			if _, err := io.WriteString(c, tc.first); err != nil {
-				t.Fatal(err)
-			}
-			for err := error(nil); err == nil && time.Since(start) < time.Hour; {
-				time.Sleep(time.Second)
-				if tc.name == "idle" {
-					time.Sleep(3 * time.Minute)
-				}
-				_, err = io.WriteString(c, " ")
-			}
-			if took := time.Since(start); took > tc.most+time.Second && tc.name != "idle" || took > 4*time.Minute {
-				t.Errorf("%s: held for %v", tc.name, took)
-			}
+func TestFilesOfEachHost(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a/index.html", "a/only-a", "b/index.html"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
 		}
-		if status, body := raw(t, w, post("/http-bind", "", create)); status != 200 {
-			t.Errorf("afterwards: %d %s", status, body)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("this is "+name), 0o644); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
+	s := serve(t, hosts(
+		fmt.Sprintf("name = 'a.example'\nfiles.dir = %q\nfiles.path = '/'", dir+"/a"),
+		fmt.Sprintf("name = 'b.example'\nfiles.dir = %q\nfiles.path = '/'", dir+"/b"),
+		fmt.Sprintf("name = 'c.example'\nfiles.dir = %q", dir+"/a"),
+		"name = 'd.example'"))
+	for _, c := range []struct {
+		host, path, want string
+		code             int
+	}{
+		{"a.example", "/", "this is a/index.html", 200},
+		{"b.example", "/", "this is b/index.html", 200},
+		{"a.example:5280", "/only-a", "this is a/only-a", 200},
+		{"b.example", "/only-a", "404", 404},
+		{"c.example", "/files/only-a", "this is a/only-a", 200},
+		{"c.example", "/", "404", 404},
+		{"d.example", "/files/", "404", 404},
+		{"other.example", "/", "404", 404},
+		{"a.example", "/healthz", `"status":"ok"`, 200},       // not hidden by a folder at /
+		{"a.example", "/.well-known/host-meta", "<XRD ", 200}, //
+		{"a.example", "/admin/nothing", `"status":"error"`, 404},
+	} {
+		if code, body := ask(t, s, c.host, c.path); code != c.code || !strings.Contains(body, c.want) {
+			t.Errorf("%s%s: %d %s", c.host, c.path, code, body)
+		}
+	}
 }
 
-// Attack case 44: requests that two servers could read differently, or that are too large.
-func TestAmbiguousRequests(t *testing.T) {
-	const start = "POST /http-bind HTTP/1.1\r\nHost: localhost\r\n"
-	inWorld(t, xmpptest.Options{}, func(t *testing.T, w *xmpptest.World) {
-		for name, request := range map[string]string{
-			"two lengths":          start + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-			"a length with a sign": start + "Content-Length: +5\r\n\r\nhello",
-			"two encodings":        start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
-			"unknown encoding":     start + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-			"space before colon":   start + "Content-Length : 5\r\n\r\nhello",
-			"folded header":        start + "X: a\r\n b\r\nContent-Length : 5\r\n\r\nhello",
-			"NUL in a header":      start + "X: a\x00b\r\n\r\n",
-			"large headers":        start + "X: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
-			"no host":              "POST /http-bind HTTP/1.1\r\n\r\n",
-			"two hosts":            start + "Host: evil.example\r\n\r\n",
-		} {
-			if status, body := raw(t, w, request); status < 400 || strings.Contains(body, "sid=") {
-				t.Errorf("%s: %d %s", name, status, body)
-			}
-		}
-		// Chunks whose lines end in LF alone do not make a request.
-		if status, body := raw(t, w, start+"Transfer-Encoding: chunked\r\n\r\n"+fmt.Sprintf("%x\n%s\n0\n\n", len(create), create)); strings.Contains(body, "sid=") {
-			t.Errorf("chunks with LF: %d %s", status, body)
-		}
-		// With both, the length is ignored and the connection is not used again: there is no second request to smuggle.
-		c := dialHTTP(t, w)
-		smuggled := "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-		go io.WriteString(c, start+"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+smuggled)
-		answers, err := io.ReadAll(c)
-		if err != nil || strings.Count(string(answers), "HTTP/1.1 ") > 1 {
-			t.Errorf("a length and chunks: %q, %v", answers, err)
-		}
-		if log := w.Log(); strings.Contains(log, "evil.example\n") {
-			t.Errorf("log: %s", log)
-		}
-	})
+func TestFilesThatAreNotThere(t *testing.T) {
+	cfg, err := config.Parse("test", []byte("data_dir = ''\n"+hosts("name = 'localhost'\nauth.method = 'open'\nfiles.dir = '/nonexistent/www'")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = server.New(t.Context(), cfg, server.Options{Log: slog.New(slog.DiscardHandler)})
+	if want := "test:6:1: host.files.dir: no files can be served: "; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s…", err, want)
+	}
 }
 
-// A proxy in front of the listener for clients tells who they are; its clients are not local, and it may not be silent.
-func TestProxyProtocol(t *testing.T) {
-	inWorld(t, xmpptest.Options{Config: []string{"listen.proxy_protocol = ['127.0.0.1']"}}, func(t *testing.T, w *xmpptest.World) {
-		const header = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" + ns.Stream + "' to='localhost' version='1.0'>"
-		open := func(first string) string {
-			c, err := w.DialC2S(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			go io.WriteString(c, first)
-			synctest.Wait()
-			c.SetReadDeadline(time.Now().Add(time.Second))
-			answer, _ := io.ReadAll(c)
-			c.Close()
-			synctest.Wait()
-			return string(answer)
+// The https listener speaks HTTP/2 and uses a renewed certificate for the next connection.
+func TestHTTPS(t *testing.T) {
+	dir := t.TempDir()
+	first, second := certtest.New(t, "localhost"), certtest.New(t, "localhost")
+	cert, key := first.Write(t, dir)
+	s := serve(t, fmt.Sprintf("listen.https = '127.0.0.1:1'\ntls = { cert = %q, key = %q }\n", cert, key)+hosts("name = 'localhost'"))
+	roots := x509.NewCertPool()
+	roots.AddCert(first.Leaf)
+	roots.AddCert(second.Leaf)
+	get := func() *http.Response {
+		t.Helper()
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, ForceAttemptHTTP2: true}
+		defer transport.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+s.Addr("https").String()+"/.well-known/host-meta", nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got := open("PROXY TCP4 203.0.113.7 192.0.2.1 4660 5222\r\n" + header); !strings.Contains(got, "<stream:features>") || strings.Contains(got, "PLAIN") {
-			t.Errorf("with a header: %s", got)
+		r.Host = "localhost"
+		resp, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if log := w.Log(); !strings.Contains(log, "remote=203.0.113.7:4660") {
-			t.Errorf("the log does not show the client:\n%s", log)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 200 || !strings.Contains(string(b), `href="wss://localhost/xmpp-websocket"`) {
+			t.Errorf("%s, %v\n%s", resp.Status, err, b)
 		}
-		if got := open("PROXY TCP4 127.0.0.1 192.0.2.1 4660 5222\r\n" + header); !strings.Contains(got, "<stream:features>") || strings.Contains(got, "PLAIN") {
-			t.Errorf("a client on the proxy's machine: %s", got)
+		return resp
+	}
+	if resp := get(); resp.ProtoMajor != 2 || !resp.TLS.PeerCertificates[0].Equal(first.Leaf) {
+		t.Errorf("%s with the certificate %v", resp.Proto, resp.TLS.PeerCertificates[0].SerialNumber)
+	}
+	second.Write(t, dir)
+	later := time.Now().Add(time.Hour)
+	for _, name := range []string{cert, key} { // whatever the file system's clock makes of the same moment
+		if err := os.Chtimes(name, later, later); err != nil {
+			t.Fatal(err)
 		}
-		if got := open(header); got != "" {
-			t.Errorf("without a header: %s", got)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // the store looks every two seconds
+		if get().TLS.PeerCertificates[0].Equal(second.Leaf) {
+			break
 		}
-	})
+		if time.Now().After(deadline) {
+			t.Fatal("the renewed certificate is not used")
+		}
+	}
 }
