@@ -2,7 +2,8 @@
 # Installs what the tests need beyond Go: a C compiler (for the race detector), Python (the reference XML parser, and
 # slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium, nginx and Caddy. Debian packages
 # only as root on a system with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
-# e2e/node_modules. What it cannot install it names; exit status 1 then.
+# e2e/node_modules; Pebble, a certificate authority for tests, into e2e/bin. What it cannot install it names; exit
+# status 1 then.
 set -u
 cd "$(dirname "$0")/.."
 failed=0
@@ -61,5 +62,14 @@ if ! cmp -s package-lock.json node_modules/.installed-from; then
 	if has npm && npm ci --silent
 	then cp package-lock.json node_modules/.installed-from
 	else missing "npm packages (need npm and its registry)"; fi
+fi
+
+# Pebble is installed by its version, which Go's checksum database vouches for; it is no dependency of this module.
+pebble=v2.10.3
+if [ "$(cat bin/pebble.version 2>/dev/null)" != "$pebble" ]; then
+	echo "install-tools: Pebble into e2e/bin"
+	if GOBIN=$PWD/bin go install "github.com/letsencrypt/pebble/v2/cmd/pebble@$pebble"
+	then echo "$pebble" >bin/pebble.version
+	else missing "Pebble (needs Go and a module proxy)"; fi
 fi
 exit $failed
