@@ -1,24 +1,9 @@
 package demo
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"rollcall/internal/web/page/pagetest"
 )
 
-// TestPageLogic runs the tests of the page's scripts, in scripts_test, with node.
-func TestPageLogic(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("SKIPPED: the page's scripts are tested with node, which is not installed")
-	}
-	tests, err := filepath.Glob("scripts_test/*.test.js")
-	if err != nil || len(tests) == 0 {
-		t.Fatalf("no tests: %v", err)
-	}
-	out, err := exec.CommandContext(t.Context(), node, append([]string{"--test"}, tests...)...).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
-}
+func TestPageLogic(t *testing.T) { pagetest.RunScripts(t) }
