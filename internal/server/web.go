@@ -8,6 +8,7 @@ import (
 
 	"rollcall/internal/config"
 	"rollcall/internal/jid"
+	"rollcall/internal/web/console"
 	"rollcall/internal/web/files"
 	"rollcall/internal/web/hostmeta"
 )
@@ -20,6 +21,8 @@ const (
 // mountWeb adds what browsers ask for.
 func (s *Server) mountWeb(mux *http.ServeMux) error {
 	hostmeta.Register(mux, hostmeta.Options{Endpoints: s.endpoints})
+	mux.Handle("/console/", http.StripPrefix("/console", console.Handler()))
+	mux.Handle("GET /console", http.RedirectHandler("console/", http.StatusMovedPermanently))
 	return s.mountFiles(mux)
 }
 

@@ -137,6 +137,7 @@ func TestFilesOfEachHost(t *testing.T) {
 		{"other.example", "/", "404", 404},
 		{"a.example", "/healthz", `"status":"ok"`, 200},       // not hidden by a folder at /
 		{"a.example", "/.well-known/host-meta", "<XRD ", 200}, //
+		{"a.example", "/console/", "<!doctype html>", 200},    //
 		{"a.example", "/admin/nothing", `"status":"error"`, 404},
 	} {
 		if code, body := ask(t, s, c.host, c.path); code != c.code || !strings.Contains(body, c.want) {
