@@ -45,6 +45,12 @@ func start(t *testing.T, users ...string) *rollcall {
 // startFor is start for a service that is somebody else's.
 func startFor(t *testing.T, rosterURL string, users ...string) *rollcall {
 	t.Helper()
+	return startWith(t, "", rosterURL, users...)
+}
+
+// startWith is startFor with more tables in the configuration.
+func startWith(t *testing.T, tables, rosterURL string, users ...string) *rollcall {
+	t.Helper()
 	dir := t.TempDir()
 	r := &rollcall{
 		t: t, certificate: makeCertificate(t, dir),
@@ -66,12 +72,13 @@ key  = "key.pem"
 [log]
 level = "debug"
 
+%s
 [[host]]
 name        = "localhost"
 auth.method = "accounts"
 auth.plain  = true # go-sendxmpp knows nothing else
 roster.url  = "%s"
-`, r.c2s, r.c2sTLS, r.http, r.https, rosterURL)
+`, r.c2s, r.c2sTLS, r.http, r.https, tables, rosterURL)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
