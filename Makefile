@@ -71,11 +71,11 @@ bench-micro: ## parsers, serializer, addresses, rosters, outbox, messages: six t
 	@if [ -n '$(BENCHSTAT)' ]; then $(BENCHSTAT) $(OLD) $(BENCH_OUT)/micro.txt; \
 	else echo 'benchstat sums this up: go install golang.org/x/perf/cmd/benchstat@latest (go.mod stays as it is)'; fi
 
-screenshot: install-tools ## take docs/demo.png, the README's picture, anew
-	UPDATE_SCREENSHOT=1 REQUIRE_ALL=1 ROLLCALL_E2E=1 go test -count=1 -v -run '^TestDemo$$' ./e2e/
+screenshot: install-tools ## take docs/demo.png, the README's picture, and docs/console.png anew
+	UPDATE_SCREENSHOT=1 REQUIRE_ALL=1 ROLLCALL_E2E=1 go test -count=1 -v -run '^Test(Demo|Console)$$' ./e2e/
 
-install-tools: ## what race and e2e need: Debian packages (as root), npm packages, slixmpp
+install-tools: ## what race and e2e need: Debian packages (as root), npm packages, slixmpp, Pebble
 	@bash scripts/install-tools.sh
 
 clean: ## what the other targets made
-	rm -rf bin artifacts e2e/node_modules e2e/.venv
+	rm -rf bin artifacts e2e/node_modules e2e/.venv e2e/bin

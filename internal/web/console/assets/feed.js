@@ -17,6 +17,7 @@ export class Feed {
       const { scrollHeight, scrollTop, clientHeight } = this.#list;
       if (clientHeight > 0) this.#following = scrollHeight - scrollTop - clientHeight < 40;
     });
+    new ResizeObserver(() => this.follow()).observe(this.#list);
     const kinds = document.querySelector('[data-slot="kinds"]');
     for (const [kind, name] of Object.entries(KINDS)) {
       const input = make('input', { type: 'checkbox', value: kind, checked: true });
