@@ -27,7 +27,7 @@ import (
 func full() Host {
 	return Host{
 		Online:   func() int { return 3 },
-		Sessions: func() Sessions { return Sessions{TCP: 4, WebSocket: 1} },
+		Sessions: func() Sessions { return Sessions{TCP: 4, WebSocket: 1, BOSH: 2} },
 		Rosters: func() Rosters {
 			return Rosters{Oldest: 90 * time.Second, Average: 1500 * time.Millisecond, Held: 1, Journal: 12, Unsaved: 2}
 		},
@@ -147,6 +147,7 @@ rollcall_roster_requests_in_flight{host="a.example"} 1
 rollcall_roster_requests_in_flight{host="b.example"} 0
 rollcall_roster_saves_pending{host="a.example"} 2
 rollcall_rosters_held{host="a.example"} 1
+rollcall_sessions{host="a.example",transport="bosh"} 2
 rollcall_sessions{host="a.example",transport="tcp"} 4
 rollcall_sessions{host="a.example",transport="websocket"} 1
 rollcall_users_online{host="a.example"} 3

@@ -17,7 +17,7 @@ type Host struct {
 }
 
 // Sessions are those of a host, by transport.
-type Sessions struct{ TCP, WebSocket int }
+type Sessions struct{ TCP, WebSocket, BOSH int }
 
 // Rosters is the state of a host's copies.
 type Rosters struct {
@@ -104,6 +104,7 @@ func (s *states) collect(h Host, gauge func(d *prometheus.Desc, value float64, l
 		n := h.Sessions()
 		gauge(s.sessions, float64(n.TCP), "tcp")
 		gauge(s.sessions, float64(n.WebSocket), "websocket")
+		gauge(s.sessions, float64(n.BOSH), "bosh")
 	}
 	if h.Rosters != nil {
 		r := h.Rosters()

@@ -20,7 +20,7 @@ func (h *virtualHost) state() metrics.Host {
 
 func (h *virtualHost) sessions() metrics.Sessions {
 	n := h.host.SessionsByTransport()
-	return metrics.Sessions{TCP: n["tcp"], WebSocket: n["websocket"]}
+	return metrics.Sessions{TCP: n["tcp"], WebSocket: n["websocket"], BOSH: n["bosh"]}
 }
 
 func (h *virtualHost) service() metrics.Service {

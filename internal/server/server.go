@@ -55,7 +55,6 @@ type Server struct {
 	c2s       *c2s.Server
 	admin     *admin.API
 	http      *http.Server
-	bosh      bool // there is something at boshPath
 
 	// The three ages of a server: while accepting it takes new connections, while alive its hosts and HTTP handlers
 	// work, and what is left ends with the rosters.

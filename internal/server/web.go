@@ -8,6 +8,7 @@ import (
 
 	"rollcall/internal/config"
 	"rollcall/internal/jid"
+	"rollcall/internal/proxied"
 	"rollcall/internal/web/console"
 	"rollcall/internal/web/files"
 	"rollcall/internal/web/hostmeta"
@@ -84,7 +85,7 @@ func (s *Server) publicBase(r *http.Request, host string) (*url.URL, bool) {
 		return base, err == nil
 	}
 	scheme := "http"
-	if r.TLS != nil {
+	if proxied.Trusted(s.cfg.HTTP.TrustedProxies).Client(r).Secure {
 		scheme = "https"
 	}
 	base, err := url.Parse(scheme + "://" + r.Host)
@@ -108,9 +109,7 @@ func (s *Server) endpoints(r *http.Request) (at hostmeta.Endpoints, ok bool) {
 	if base.Scheme == "http" && s.cfg.SignInNeedsTLS("http") {
 		return at, true
 	}
-	if s.bosh {
-		at.BOSH = base.String() + boshPath
-	}
+	at.BOSH = base.String() + boshPath
 	ws := *base
 	ws.Scheme = map[string]string{"http": "ws", "https": "wss"}[base.Scheme]
 	at.WebSocket = ws.String() + webSocketPath

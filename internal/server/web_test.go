@@ -101,7 +101,7 @@ func TestHostMeta(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := serve(t, c.config)
 			code, body := ask(t, s, c.host, path)
-			if code != c.code || !strings.Contains(body, `"href":"`+c.want) && c.code == 200 || strings.Contains(body, "xbosh") {
+			if code != c.code || !strings.Contains(body, `"href":"`+c.want) && c.code == 200 || strings.Contains(body, `xbosh","href":"`) != (c.code == 200 && c.want != "") {
 				t.Errorf("%d %s", code, body)
 			}
 		})
