@@ -44,7 +44,7 @@ func (n *negotiation) bind(st *stanza.Stanza, resource string) (Session, error) 
 	if err := n.t.Write(result); err != nil {
 		s.Close(err)
 	}
-	close(n.gate)
+	n.gate.Open()
 	return s, nil
 }
 

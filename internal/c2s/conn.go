@@ -23,8 +23,8 @@ type conn struct {
 	t    Transport
 	lang string // the client's xml:lang
 
-	gate chan struct{} // closed once the session may write: the answer to its bind request is out
-	over chan struct{} // closed once End or Abort is through
+	gate session.Latch // the session may write: the answer to its bind request is out
+	over session.Latch // End or Abort is through
 
 	from  atomic.Pointer[string] // our name in headers, once the client has named one of our hosts
 	ended atomic.Bool            // End or Abort was called
@@ -40,10 +40,16 @@ var errLost = errors.New("connection lost")
 
 // Send implements session.Conn.
 func (c *conn) Send(ws []stanza.Wire) error {
+	gate := c.gate.Done()
 	select {
-	case <-c.gate:
+	case <-gate: // as it is, but for the first moment
 		return c.t.Send(ws)
-	case <-c.over:
+	default:
+	}
+	select {
+	case <-gate:
+		return c.t.Send(ws)
+	case <-c.over.Done():
 		return errLost
 	}
 }
@@ -53,8 +59,8 @@ func (c *conn) End(serr *stanza.StreamError) {
 	t := time.NewTimer(gateTimeout)
 	defer t.Stop()
 	select {
-	case <-c.gate:
-	case <-c.over:
+	case <-c.gate.Done():
+	case <-c.over.Done():
 	case <-t.C: // the answer to the bind request is not taken by the client; neither will this be
 		c.Abort()
 		return
@@ -67,7 +73,7 @@ func (c *conn) Abort() {
 	first := !c.ended.Swap(true)
 	c.t.Abort()
 	if first {
-		close(c.over)
+		c.over.Open()
 	}
 }
 
@@ -84,14 +90,14 @@ func (c *conn) end(serr *stanza.StreamError) {
 		from = *p
 	}
 	c.t.End(c.srv.header(from, ""), serr)
-	close(c.over)
+	c.over.Open()
 }
 
 // read passes the client's stanzas to its session until either of them ends, then waits for the session to let go.
 func (c *conn) read(s Session) {
 	s.Close(c.receive(s))
 	limit := time.AfterFunc(releaseTimeout, c.Abort)
-	<-c.over
+	<-c.over.Done()
 	limit.Stop()
 	c.t.Close()
 }

@@ -154,8 +154,9 @@ func (n *negotiation) checkHeader(h Header) *stanza.StreamError {
 	if host == nil {
 		return &stanza.StreamError{Condition: stanza.HostUnknown}
 	}
-	n.host, n.domain = host, to
-	n.from.Store(&n.domain)
+	n.host, n.domain = host, strings.Clone(to) // the header that it is a piece of goes
+	from := n.domain                           // kept for as long as the connection: not as a part of n
+	n.from.Store(&from)
 	return nil
 }
 
@@ -192,7 +193,7 @@ func language(tag string) string {
 			return ""
 		}
 	}
-	return tag
+	return strings.Clone(tag) // the header that it is a piece of goes
 }
 
 // mustEncrypt tells whether the client has to start TLS before it authenticates. Where there is no TLS to start,

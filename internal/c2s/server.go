@@ -122,7 +122,7 @@ func (s *Server) Wait() {
 
 // Start runs an admitted connection until it ends, in a goroutine of its own.
 func (s *Server) Start(tk *Ticket, t Transport) {
-	c := &conn{srv: s, t: t, gate: make(chan struct{}), over: make(chan struct{})}
+	c := &conn{srv: s, t: t}
 	go func() {
 		sess := c.negotiate(tk)
 		if sess == nil {
@@ -131,9 +131,10 @@ func (s *Server) Start(tk *Ticket, t Transport) {
 			return
 		}
 		tk.bound()
-		// In a new goroutine, whose stack has not grown with the negotiation: it is what an idle client costs.
+		// In a new goroutine, whose stack has not grown with the negotiation: it is what an idle client costs. The
+		// ticket is not held by it.
 		go func() {
-			defer tk.leave()
+			defer s.wg.Done()
 			c.read(sess)
 		}()
 	}()

@@ -38,9 +38,9 @@ type Session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	owner  *sync.WaitGroup // counts our goroutines for whoever stops the server
-	opened chan struct{}   // closed when the features know the session
-	over   chan struct{}   // closed when the stream is closed
-	ended  chan struct{}   // closed when the stream is closed and everything is released
+	opened Latch           // the features know the session
+	over   Latch           // the stream is closed
+	ended  Latch           // the features were told of the end
 
 	// availability is the presence priority plus availableBias while the session is available, 0 otherwise. It is
 	// one word so that routing a message takes no lock.
@@ -55,8 +55,7 @@ const availableBias = 1 << 16
 
 // New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
 func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
-	s := &Session{jid: j, conn: c, since: time.Now(), opts: o, owner: wg,
-		opened: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{})}
+	s := &Session{jid: j, conn: c, since: time.Now(), opts: o, owner: wg}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s
 }
@@ -81,7 +80,7 @@ func (s *Session) Context() context.Context { return s.ctx }
 
 // Opened says that the features have been told of the session. It must be called once: a session that ends before
 // waits for it, so that no feature sees a session end that it has not seen begin.
-func (s *Session) Opened() { close(s.opened) }
+func (s *Session) Opened() { s.opened.Open() }
 
 // Discard releases a session that was made and is not to be used.
 func (s *Session) Discard(reason error) { s.cancel(reason) }
@@ -90,10 +89,10 @@ func (s *Session) Discard(reason error) { s.cancel(reason) }
 func (s *Session) Abort() { s.conn.Abort() }
 
 // StreamEnded is closed when nothing is written to the client any more.
-func (s *Session) StreamEnded() <-chan struct{} { return s.over }
+func (s *Session) StreamEnded() <-chan struct{} { return s.over.Done() }
 
 // Ended is closed when the session has ended and the features were told.
-func (s *Session) Ended() <-chan struct{} { return s.ended }
+func (s *Session) Ended() <-chan struct{} { return s.ended.Done() }
 
 // Available gives the presence priority of an available session (RFC 6121 section 4.7.2.3).
 func (s *Session) Available() (priority int, ok bool) {
@@ -150,17 +149,17 @@ func (s *Session) counted(run func()) {
 // teardown is the one place where a session ends. It cannot fail: features first, so that no stanza is sent to a
 // session that is gone, then the outbox's writer ends the stream.
 func (s *Session) teardown() {
-	<-s.opened
+	<-s.opened.Done()
 	s.SetUnavailable()
 	if s.opts.Closed != nil {
 		s.opts.Closed(s, context.Cause(s.ctx))
 	}
-	close(s.ended)
+	s.ended.Open()
 }
 
 // endStream says good-bye on the connection; called by the writer once the outbox is closed and empty.
 func (s *Session) endStream(reason error) {
-	defer close(s.over)
+	defer s.over.Open()
 	var serr *stanza.StreamError
 	if errors.As(reason, &serr) || errors.Is(reason, ErrClosed) {
 		s.conn.End(serr)

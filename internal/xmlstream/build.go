@@ -239,6 +239,10 @@ func (p *parser) buildAttrs(s string) []Attr {
 // setRoot makes the declarations of the element that was just read those of the stream. The strings are copied: they
 // live as long as the stream, and the rest of its opening tag need not.
 func (p *parser) setRoot(bindings []binding) {
+	if p.isUsual(bindings) {
+		p.rootNS, p.rootDefault = usualRoot, usualRoot[0].number
+		return
+	}
 	roots := make([]rootBinding, 0, len(bindings))
 	for _, d := range bindings {
 		b := rootBinding{prefix: string(p.at(d.prefix)), uri: string(p.at(d.value)), number: firstURI + int32(len(roots))}
@@ -257,4 +261,21 @@ func (p *parser) setRoot(bindings []binding) {
 		roots = append(roots, b)
 	}
 	p.rootNS = roots
+}
+
+// usualRoot is what nearly every client declares, in this order or the other. All their streams share it.
+var usualRoot = []rootBinding{
+	{prefix: "", uri: "jabber:client", number: firstURI},
+	{prefix: "stream", uri: "http://etherx.jabber.org/streams", number: firstURI + 1},
+}
+
+func (p *parser) isUsual(bindings []binding) bool {
+	if len(bindings) != len(usualRoot) {
+		return false
+	}
+	is := func(d binding, u *rootBinding) bool {
+		return string(p.at(d.prefix)) == u.prefix && string(p.at(d.value)) == u.uri
+	}
+	a, b := bindings[0], bindings[1]
+	return is(a, &usualRoot[0]) && is(b, &usualRoot[1]) || is(b, &usualRoot[0]) && is(a, &usualRoot[1])
 }

@@ -190,6 +190,9 @@ func (p *parser) prolog() error {
 	return nil
 }
 
+// usualName is what nearly every client calls the root, shared by all their streams.
+const usualName = "stream:stream"
+
 // root reads the stream's opening tag.
 func (p *parser) root(final bool) (Event, error) {
 	b, capped := p.window()
@@ -205,7 +208,9 @@ func (p *parser) root(final bool) (Event, error) {
 	if len(p.w.open) == 0 {
 		phase = atClose
 	} else {
-		p.rootName = string(p.at(p.w.open[0].name))
+		if p.rootName = usualName; string(p.at(p.w.open[0].name)) != usualName {
+			p.rootName = string(p.at(p.w.open[0].name))
+		}
 	}
 	// An empty-element tag has taken its declarations out of scope, but they are still there.
 	p.setRoot(p.w.bindings[:p.w.declared])

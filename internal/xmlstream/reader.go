@@ -42,10 +42,15 @@ type waiter interface{ WaitReadable() error }
 
 // NewReader makes a reader of a new stream from src.
 func NewReader(src io.Reader, lim Limits) *Reader {
-	r := &Reader{}
+	r := new(Reader)
+	r.Init(src, lim)
+	return r
+}
+
+// Init is NewReader for a zero Reader that is part of something larger.
+func (r *Reader) Init(src io.Reader, lim Limits) {
 	r.setSource(src)
 	r.SetLimits(lim)
-	return r
 }
 
 func (r *Reader) setSource(src io.Reader) {

@@ -24,8 +24,8 @@ const heldSize = 4 << 10
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, heldSize); return &b }}
 
-// newSource gives c as it should be read: waiting without a buffer, where the connection allows that.
-func newSource(c net.Conn) io.Reader {
+// init gives c as it should be read: by s, waiting without a buffer, where the connection allows that.
+func (s *source) init(c net.Conn) io.Reader {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return c
@@ -34,7 +34,7 @@ func newSource(c net.Conn) io.Reader {
 	if err != nil {
 		return c // closed already; reading will say so
 	}
-	s := &source{Conn: c, raw: raw}
+	s.Conn, s.raw = c, raw
 	s.try = s.read
 	return s
 }

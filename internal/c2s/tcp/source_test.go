@@ -32,7 +32,7 @@ func pair(t *testing.T) (server, client net.Conn) {
 
 func TestSource(t *testing.T) {
 	server, client := pair(t)
-	s := newSource(server).(*source)
+	s := new(source).init(server).(*source)
 
 	// Nothing is there: it waits, and no longer than the deadline.
 	if err := server.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
@@ -84,7 +84,7 @@ func TestSource(t *testing.T) {
 
 func TestSourceOfAClosedConnection(t *testing.T) {
 	server, client := pair(t)
-	s := newSource(server).(*source)
+	s := new(source).init(server).(*source)
 	if err := client.(*net.TCPConn).SetLinger(0); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestSourceOfAClosedConnection(t *testing.T) {
 		t.Errorf("reset by the peer: %v, want the network's error", err)
 	}
 	server.Close()
-	s = newSource(server).(*source)
+	s = new(source).init(server).(*source)
 	if err := s.WaitReadable(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}

@@ -32,10 +32,11 @@ var errEnded = errors.New("the stream has ended")
 // transport implements c2s.Transport.
 type transport struct {
 	opts *Options
-	raw  *certs.Conn // deadlines are set here: they hold for TLS as well
-	tls  *tls.Conn   // nil without TLS; set before a session is bound and not changed after
-	src  io.Reader   // what in reads
-	in   *xmlstream.Reader
+	raw  certs.Conn // deadlines are set here: they hold for TLS as well
+	tls  *tls.Conn  // nil without TLS; set before a session is bound and not changed after
+	src  io.Reader  // what in reads
+	in   xmlstream.Reader
+	idle source // src of a plain connection
 
 	peerDone bool        // nothing more will come; the owner's
 	ending   atomic.Bool // End was called
@@ -46,9 +47,10 @@ type transport struct {
 }
 
 func newTransport(c net.Conn, o *Options) *transport {
-	t := &transport{opts: o, raw: &certs.Conn{Conn: c}}
-	t.src = newSource(c)
-	t.in = xmlstream.NewReader(t.src, xmlstream.Limits{})
+	t := &transport{opts: o} // all in one piece, for each connection has one
+	t.raw.Conn = c
+	t.src = t.idle.init(c)
+	t.in.Init(t.src, xmlstream.Limits{})
 	return t
 }
 
@@ -61,7 +63,7 @@ func (t *transport) Handshake(ctx context.Context) error {
 }
 
 func (t *transport) startTLS(ctx context.Context) error {
-	conn := tls.Server(t.raw, t.opts.TLS)
+	conn := tls.Server(&t.raw, t.opts.TLS)
 	t.mu.Lock()
 	t.tls = conn // before the handshake: nothing more may be written in clear
 	t.opened = false

@@ -78,7 +78,7 @@ func (t *transport) conn() net.Conn {
 	if t.tls != nil {
 		return t.tls
 	}
-	return t.raw
+	return &t.raw
 }
 
 // End implements c2s.Transport.
