@@ -14,8 +14,12 @@ import (
 // much again has been allocated. So here the heap may grow by slack before it is collected, however small it is, and
 // when it has become quiet it is collected once and what is left over is given back to the system. GOGC, when it is
 // set, is left alone, and GOMEMLIMIT bounds both.
+//
+// While ever more is live, as when people sign in, the heap may grow by less: what stays is then made among what does
+// not, and a page with one object that stays can be given back to nobody.
 const (
 	slack       = 64 << 20
+	slackGrown  = 24 << 20 // while ever more is live
 	period      = 500 * time.Millisecond
 	quietBytes  = 128 << 10 // allocated in a period that counts as quiet
 	returnBytes = 4 << 20   // allocated since memory was last given back, for it to be worth while
@@ -31,12 +35,15 @@ func keepMemory(ctx context.Context) {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	var last, returned uint64
-	percent := 100
+	var last, returned, was uint64
+	percent, grows := 100, true
 	for {
 		metrics.Read(m)
 		allocated, live := m[0].Value.Uint64(), m[1].Value.Uint64()
-		if p := gcPercent(live); pace && p != percent {
+		if live != was { // it has been collected
+			was, grows = live, live > was+was/8
+		}
+		if p := gcPercent(live, grows); pace && p != percent {
 			percent = p
 			debug.SetGCPercent(p)
 		}
@@ -54,12 +61,15 @@ func keepMemory(ctx context.Context) {
 }
 
 // gcPercent gives the growth, in percent of what is live, after which the heap is collected: slack or double, whichever
-// is more. It is rounded, because setting it anew costs something.
-func gcPercent(live uint64) int {
-	const most = 1000
+// is more; while it grows, slackGrown or half as much again. It is rounded, because setting it anew costs something.
+func gcPercent(live uint64, grows bool) int {
+	most, allow, least := 1000, uint64(slack), 100
+	if grows {
+		allow, least = slackGrown, 50
+	}
 	p := most
 	if live > 0 {
-		p = int(min(most, slack*100/live))
+		p = int(min(uint64(most), allow*100/live))
 	}
-	return max(100, p/50*50)
+	return max(least, p/25*25)
 }
