@@ -10,6 +10,7 @@ package contacts
 import (
 	"context"
 	"sync"
+	"unique"
 
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
@@ -65,6 +66,8 @@ func New(o Options) host.Feature {
 
 // Directory finds the feature of a domain: the contacts of one host's users may live at another host of the server.
 type Directory struct {
+	present present
+
 	mu      sync.RWMutex
 	domains map[string]*Contacts
 }
@@ -105,6 +108,7 @@ func (c *Contacts) online(local string) *account {
 type account struct {
 	feature   *Contacts
 	jid       jid.JID // bare
+	address   unique.Handle[jid.JID]
 	user      *roster.User
 	refs      int // sessions; guarded by Contacts.mu
 	resources []*resource
@@ -141,9 +145,11 @@ func (c *Contacts) opened(_ context.Context, s *session.Session) {
 	c.mu.Lock()
 	a := c.accounts[local]
 	if a == nil {
-		a = &account{feature: c, jid: s.JID().Bare(), shown: make(map[jid.JID]struct{})}
+		a = &account{feature: c, address: unique.Make(s.JID().Bare()), shown: make(map[jid.JID]struct{})}
+		a.jid = a.address.Value()
 		a.user = c.opts.Engine.Attach(local, a)
 		c.accounts[local] = a
+		c.opts.Directory.present.add(a.address)
 	}
 	a.refs++
 	c.mu.Unlock()
@@ -167,6 +173,7 @@ func (c *Contacts) closed(ctx context.Context, s *session.Session) {
 	a.refs--
 	if a.refs == 0 {
 		delete(c.accounts, s.JID().Local())
+		c.opts.Directory.present.remove(a.address)
 		c.opts.Engine.Detach(a.user)
 	}
 }

@@ -104,19 +104,15 @@ func (a *account) announce(ctx context.Context, r *resource, k *roster.Known) {
 	r.session.SetAnnounced(true)
 	a.broadcast(ctx, r.presence, k)
 	viewer := audience{r.session.JID().String(), []*session.Session{r.session}}
-	for item := range k.Roster.All() {
-		if item.Subscription.Has(rosterdoc.To) {
-			a.probe(item.JID, viewer, time.Time{})
-		}
+	for contact := range a.feature.opts.Directory.present.among(k.Roster, rosterdoc.To) {
+		a.probe(contact, viewer, time.Time{})
 	}
 }
 
-// broadcast sends a presence of ours to the contacts who may see it.
+// broadcast sends a presence of ours to the contacts who may see it: those who are online, for nobody else would get it.
 func (a *account) broadcast(ctx context.Context, p *host.Passage, k *roster.Known) {
-	for item := range k.Roster.All() {
-		if item.Subscription.Has(rosterdoc.From) {
-			a.show(ctx, p, item.JID)
-		}
+	for contact := range a.feature.opts.Directory.present.among(k.Roster, rosterdoc.From) {
+		a.show(ctx, p, contact)
 	}
 }
 
