@@ -69,6 +69,7 @@ func Decode(b []byte, o Options) (*Roster, []Dropped, error) {
 	// One copy of the document, of which all its strings are pieces. The roster copies what it keeps.
 	d.doc, d.opt = string(b), o
 	d.json.Reset(bytes.NewBuffer(b)) // a bytes.Buffer is parsed where it is
+	d.makeRoom()
 	if err := d.document(); err != nil {
 		return nil, nil, refusal(b, err)
 	}
@@ -105,6 +106,23 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 // keepCapacity is how many contacts' room a decoder keeps for its next document.
 const keepCapacity = 1024
+
+// makeRoom has room made once for about as many contacts as a large document has: as many as before, or by its length.
+func (d *decoder) makeRoom() {
+	const (
+		shortest = 32 // bytes of a contact with a short address and nothing else
+		few      = 128
+	)
+	n := d.opt.Like.Len() + few
+	if d.opt.Like == nil {
+		n = len(d.doc) / (2 * shortest)
+	}
+	if n = min(n, len(d.doc)/shortest, d.opt.MaxItems); n > few && n > cap(d.found) {
+		d.found = make([]contact, 0, n)
+		d.order = make([]int32, 0, n)
+		d.groups = make([]string, 0, n)
+	}
+}
 
 func (d *decoder) release() {
 	// Nothing of the document may be held while the decoder waits for the next one.
