@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+	"slices"
 
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
@@ -129,8 +130,12 @@ func appendQuery(dst []byte, ver string) []byte {
 // appendRoster appends the whole roster (RFC 6121 section 2.1.4).
 func appendRoster(dst []byte, r *rosterdoc.Roster, ver string) []byte {
 	dst = appendQuery(dst, ver)
+	start := len(dst)
 	for item := range r.All() {
-		dst = appendItem(dst, item)
+		was := len(dst)
+		if dst = appendItem(dst, item); was == start { // the others will be about as long
+			dst = slices.Grow(dst, r.Len()*min(len(dst)-was, 200)*9/8)
+		}
 	}
 	return append(dst, queryClose...)
 }
