@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"strings"
 	"slices"
+	"strings"
 
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
