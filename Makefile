@@ -43,7 +43,7 @@ SWEEP = $(BENCH) -server installed -reps 1 -rounds 2 -samples 100 -duration 2s
 bench: bench-table bench-plots ## what is installed, side by side: a table and plots, to BENCH_OUT; 20 minutes
 
 bench-table: ## 500 users with 50 contacts each; the median of three
-	$(BENCH) -server installed -rounds 6 -duration 3s -o $(BENCH_OUT)/table
+	$(BENCH) -server installed -rounds 6 -duration 3s -also scram,batch,patch -o $(BENCH_OUT)/table
 
 bench-plots: ## cost against contacts, sessions and the size of rosters
 	$(SWEEP) -sweep contacts=10,50,200,1000 -o $(BENCH_OUT)/contacts

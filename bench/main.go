@@ -48,6 +48,8 @@ type settings struct {
 	keep      bool
 	storm     scenario.Storm
 	sweep     sweep
+	also      []string
+	batch     bool // rosters are fetched many at a time
 	entries   int
 }
 
@@ -95,7 +97,8 @@ func parse(args []string) (*settings, error) {
 	f.DurationVar(&s.delay, "service-delay", 0, "what the roster service takes for an answer")
 	f.IntVar(&s.sources, "sources", 1, "loopback addresses that clients come from (127.0.0.1, 127.0.0.2, …)")
 	f.StringVar(&s.tls, "tls", "none", "none, starttls; with -server addr also direct")
-	f.StringVar(&s.mechanism, "sasl", "PLAIN", "PLAIN; with -server addr also SCRAM-SHA-1, SCRAM-SHA-256, for users u0, u1, … with the password "+client.Password)
+	f.StringVar(&s.mechanism, "sasl", "PLAIN", "PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256; with -server addr for users u0, u1, … with the password "+client.Password)
+	also := f.String("also", "", "measured besides, for the servers that can, each with fresh ones: scram (login with SCRAM-SHA-1), batch (refresh and latency with batch fetch), patch (the same with the change in hand)")
 	f.StringVar(&s.host, "host", "localhost", "the virtual host")
 	f.StringVar(&s.service, "service", "127.0.0.1:0", "where the roster service listens")
 	f.StringVar(&s.output, "o", "", "write FILE.md and FILE.json")
@@ -128,6 +131,9 @@ func parse(args []string) (*settings, error) {
 	if *servers == "installed" {
 		s.servers = peer.Installed(s.peers)
 	}
+	if *also != "" {
+		s.also = strings.Split(*also, ",")
+	}
 	s.storm.Signal = map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM}[*signal]
 	if s.storm.Signal == 0 {
 		return nil, fmt.Errorf("-signal %s: KILL or TERM", *signal)
@@ -154,8 +160,16 @@ func (s *settings) check() error {
 		if !peer.Known(name) {
 			return fmt.Errorf("-server %s: not known; choose from floor, rollcall, prosody, ejabberd, addr", name)
 		}
-		if own := name == "addr"; !own && (s.mechanism != "PLAIN" || s.tls == string(client.Direct)) {
-			return fmt.Errorf("-server %s: servers that are started here take PLAIN and STARTTLS only", name)
+		if name != "addr" && s.tls == string(client.Direct) {
+			return fmt.Errorf("-server %s: servers that are started here take STARTTLS only", name)
+		}
+		if s.mechanism != "PLAIN" && !canScram(name, s.mechanism) {
+			return fmt.Errorf("-server %s: cannot sign in with %s", name, s.mechanism)
+		}
+	}
+	for _, name := range s.also {
+		if variants[name] == nil {
+			return fmt.Errorf("-also %s: not known; choose from scram, batch, patch", name)
 		}
 	}
 	for _, name := range s.scenarios {

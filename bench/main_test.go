@@ -60,7 +60,7 @@ func checkReport(t *testing.T, file string) {
 }
 
 func TestParse(t *testing.T) {
-	for _, wrong := range []string{"-server nginx", "-scenario sleep", "-tls ssl", "-sasl DIGEST-MD5", "-sasl SCRAM-SHA-1", "-reps 0", "-sources 255", "extra",
+	for _, wrong := range []string{"-server nginx", "-scenario sleep", "-tls ssl", "-sasl DIGEST-MD5", "-sasl SCRAM-SHA-1", "-also gossip", "-server prosody -sasl SCRAM-SHA-256", "-reps 0", "-sources 255", "extra",
 		"-server floor -tls direct", "-talkers 3", "-pause 0s", "-signal HUP", "-sweep users=1", "-sweep contacts", "-sweep roster=10,0"} {
 		if _, err := parse(strings.Fields(wrong)); err == nil {
 			t.Errorf("%s: no error", wrong)

@@ -59,6 +59,9 @@ func newReport(s *settings) *report {
 			"service_delay": s.delay.String(), "sources": s.sources, "online": s.online, "offline": s.offline, "tls": s.tls, "sasl": s.mechanism},
 		Failures: make(map[string][]string),
 	}
+	if len(s.also) > 0 {
+		r.Settings["also"] = strings.Join(s.also, ",")
+	}
 	if slices.Contains(s.scenarios, "storm") {
 		r.Settings["storm"] = fmt.Sprintf("SIG%s, %d users back at a time, %d talk meanwhile, a message every %v each",
 			map[bool]string{true: "KILL", false: "TERM"}[s.storm.Signal == syscall.SIGKILL], s.storm.Parallel, s.storm.Talkers, s.storm.Pause)
@@ -113,7 +116,9 @@ func (r *report) row(x scenario.Result) *row {
 	return line
 }
 
+// fail notes that a server could not be measured. The others go on: what was measured is printed, and the run fails at its end.
 func (r *report) fail(server string, err error) {
+	fmt.Fprintf(os.Stderr, "bench: %s: %v\n", server, err)
 	r.Failures[server] = append(r.Failures[server], err.Error())
 }
 

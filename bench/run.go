@@ -57,14 +57,37 @@ func (s *settings) repeat(ctx context.Context, dir string, clients client.Config
 				return nil, ctx.Err()
 			}
 			if err != nil {
-				// The others go on: what was measured is printed, and the run fails at its end.
-				fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
 				rep.fail(name, err)
+			}
+		}
+		for _, also := range s.also {
+			if err := s.besides(ctx, rep, variants[also], filepath.Join(dir, fmt.Sprintf("%s-%d", also, i)), clients); err != nil {
+				return nil, err
 			}
 		}
 	}
 	rep.Machine.LoadAfter = load()
 	return rep, nil
+}
+
+// besides measures a variant of each server that has it.
+func (s *settings) besides(ctx context.Context, rep *report, v *variant, dir string, clients client.Config) error {
+	for _, name := range s.servers {
+		p := s.with(v, name)
+		if p == nil {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s with %s\n", name, v.name)
+		results, err := p.measure(ctx, name, dir+"-"+name, clients)
+		rep.add(name, v.rows(results))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			rep.fail(name, fmt.Errorf("with %s: %w", v.name, err))
+		}
+	}
+	return nil
 }
 
 // build makes the binaries that are ours and not given, for the servers that need them.
@@ -133,6 +156,11 @@ func (s *settings) measure(ctx context.Context, name, dir string, clients client
 	defer func() { err = errors.Join(err, rosters.Close()) }()
 	o := s.peers
 	o.Dir, o.Host, o.RosterURL, o.Graph, o.Parallel = dir, s.host, rosters.URL(), graph, s.parallel
+	o.Accounts = s.mechanism != "PLAIN"
+	if s.batch {
+		o.BatchURL = rosters.BatchURL()
+	}
+	clients.Mechanism = s.mechanism
 	server, err := peer.Start(ctx, name, o)
 	if err != nil {
 		return nil, err

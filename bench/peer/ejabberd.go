@@ -21,7 +21,7 @@ const ejabberdConfig = `
 hosts: [%[1]q]
 loglevel: warning
 auth_method: internal
-auth_password_format: plain
+auth_password_format: %[5]s
 s2s_access: none
 api_permissions:
   "generator":
@@ -52,7 +52,11 @@ func startEjabberd(ctx context.Context, o Options) (*Running, error) {
 	if o.Cert != "" {
 		tls = fmt.Sprintf(", starttls: true, certfile: %q", o.Cert)
 	}
-	text := fmt.Sprintf(ejabberdConfig, o.Host, port(addrs[0]), port(addrs[1]), tls)
+	format := "plain"
+	if o.Accounts {
+		format = "scram"
+	}
+	text := fmt.Sprintf(ejabberdConfig, o.Host, port(addrs[0]), port(addrs[1]), tls, format)
 	config := filepath.Join(o.Dir, "ejabberd.yml")
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return nil, err

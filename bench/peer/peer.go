@@ -1,5 +1,5 @@
 // Package peer starts the servers that are compared, each with a configuration written to a folder that the run
-// throws away, listening on loopback only and accepting any password.
+// throws away, listening on loopback only and accepting any password, unless accounts are asked for.
 package peer
 
 import (
@@ -21,7 +21,10 @@ type Options struct {
 	Dir       string         // where its configuration, data and log go
 	Host      string         // the virtual host
 	RosterURL string         // template of the roster service, with %s
+	BatchURL  string         // where many rosters are asked for at once; "" when one at a time is asked for
 	Graph     *service.Graph // for servers that keep rosters themselves
+	Patch     bool           // changes are sent along instead of being fetched
+	Accounts  bool           // users have accounts with hashed passwords, to sign in with SCRAM
 	Parallel  int            // notifications at a time
 	Cert, Key string         // PEM files for STARTTLS; "" for none
 
@@ -132,12 +135,18 @@ func attach(_ context.Context, o Options) (*Running, error) {
 	return r, nil
 }
 
-// notifyBy has changes made by the roster service, which then notifies the server.
+// notifyBy has changes made by the roster service, which then notifies the server, or sends it the change.
 func (r *Running) notifyBy(url, token string, o Options) {
+	if o.Patch {
+		url = strings.TrimSuffix(url, "refresh") + "rosters"
+	}
 	n := service.NewNotifier(url, o.Host, token, o.Parallel)
 	r.Change = func(ctx context.Context, users []int, add bool) error {
 		for _, u := range users {
 			o.Graph.SetExtra(u, add)
+		}
+		if o.Patch {
+			return n.Patch(ctx, o.Graph, users, add)
 		}
 		return n.Notify(ctx, users)
 	}

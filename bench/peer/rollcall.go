@@ -2,13 +2,19 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"rollcall/bench/client"
+	"rollcall/bench/service"
+	"rollcall/internal/auth"
+	"rollcall/internal/store"
 )
 
-const rollcallConfig = `data_dir = ""
+const rollcallConfig = `data_dir = %q
 
 [listen]
 c2s  = %q
@@ -21,9 +27,10 @@ require = false
 
 [[host]]
 name = %q
-auth.method = "open"
+auth.method = %q
 auth.plain = true
 roster.url = %q
+roster.batch_url = %q
 `
 
 func startRollcall(ctx context.Context, o Options) (*Running, error) {
@@ -35,7 +42,14 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 		return nil, err
 	}
 	config := filepath.Join(o.Dir, "rollcall.toml")
-	text := fmt.Sprintf(rollcallConfig, addrs[0], addrs[1], o.Cert, o.Key, o.Host, o.RosterURL)
+	data, method := "", "open"
+	if o.Accounts {
+		data, method = filepath.Join(o.Dir, "data"), "accounts"
+		if err := addAccounts(ctx, data, o); err != nil {
+			return nil, err
+		}
+	}
+	text := fmt.Sprintf(rollcallConfig, data, addrs[0], addrs[1], o.Cert, o.Key, o.Host, method, o.RosterURL, o.BatchURL)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -53,6 +67,26 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 	}
 	r.notifyBy("http://"+addrs[1]+"/roster_admin/refresh", "", o)
 	return r, nil
+}
+
+// addAccounts writes the users' accounts where the server will find them. All have one password, which is hashed once.
+func addAccounts(ctx context.Context, dir string, o Options) (err error) {
+	keys, err := auth.MakeCredentials(client.Password)
+	if err != nil {
+		return err
+	}
+	accounts, err := store.Open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, accounts.Close()) }()
+	for i := range o.Graph.Users {
+		c := store.Credentials{SHA1: store.Keys(keys.SHA1), SHA256: store.Keys(keys.SHA256)}
+		if err := accounts.AddAccount(ctx, o.Host, service.User(i), c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func startFloor(ctx context.Context, o Options) (*Running, error) {

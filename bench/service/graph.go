@@ -107,6 +107,9 @@ func (g *Graph) JID(i int) string { return User(i) + "@" + g.Host }
 // Extra returns the address of the friend that a refresh adds to user i: a local user who is never online.
 func (g *Graph) Extra(i int) string { return "x" + strconv.Itoa(i) + "@" + g.Host }
 
+// extraItem is that friend, in a roster.
+const extraItem = `{"name":"A new friend","groups":{"Friends":true}}`
+
 // HasExtra says whether user i has the friend more.
 func (g *Graph) HasExtra(i int) bool { return g.extra[i].Load() }
 
@@ -167,7 +170,7 @@ func (g *Graph) AppendRoster(dst []byte, i int) []byte {
 		}
 		dst = append(dst, '"')
 		dst = append(dst, g.Extra(i)...)
-		dst = append(dst, `":{"name":"A new friend","groups":{"Friends":true}}`...)
+		dst = append(append(dst, `":`...), extraItem...)
 	}
 	return append(dst, '}')
 }

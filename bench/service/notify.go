@@ -12,7 +12,7 @@ import (
 
 // A Notifier tells a server that rosters changed.
 type Notifier struct {
-	URL   string // .../roster_admin/refresh
+	URL   string // .../roster_admin/refresh; of Patch .../roster_admin/rosters
 	Host  string // the virtual host, sent as HTTP Host
 	Token string // bearer token; "" sends none
 
@@ -38,12 +38,36 @@ func (n *Notifier) Notify(ctx context.Context, users []int) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URL, bytes.NewReader(body))
+	return n.send(ctx, http.MethodPost, "application/json", body, len(users))
+}
+
+// Patch sends the change itself (section 3 of docs/roster-http.md): each of the users has the friend more, or has it no more. It
+// fails unless the server says that it changed every roster.
+func (n *Notifier) Patch(ctx context.Context, g *Graph, users []int, add bool) error {
+	body := []byte{'{'}
+	for k, i := range users {
+		if k > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, `"`+User(i)+`":{"`+g.Extra(i)+`":`...)
+		if add {
+			body = append(body, extraItem...)
+		} else {
+			body = append(body, "null"...)
+		}
+		body = append(body, '}')
+	}
+	return n.send(ctx, http.MethodPatch, "application/merge-patch+json", append(body, '}'), len(users))
+}
+
+// send makes a request that is about so many users.
+func (n *Notifier) send(ctx context.Context, method, contentType string, body []byte, users int) error {
+	req, err := http.NewRequestWithContext(ctx, method, n.URL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Host = n.Host
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", contentType)
 	if n.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+n.Token)
 	}
@@ -55,7 +79,7 @@ func (n *Notifier) Notify(ctx context.Context, users []int) error {
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return fmt.Errorf("notification: %w", err)
 	}
-	return checkAnswer(resp.StatusCode, answer, len(users))
+	return checkAnswer(resp.StatusCode, answer, users)
 }
 
 func checkAnswer(status int, answer []byte, want int) error {

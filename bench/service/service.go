@@ -3,8 +3,10 @@ package service
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"sync"
@@ -12,7 +14,7 @@ import (
 	"time"
 )
 
-// Service answers GET /contacts/USER. It speaks just enough HTTP/1.1 for that: net/http would cost the generator several times
+// Service answers GET /contacts/USER, and POST /batch (section 4 of docs/roster-http.md). It speaks just enough HTTP/1.1 for that: net/http would cost the generator several times
 // as much, on the machine where the server is measured.
 type Service struct {
 	graph    *Graph
@@ -43,6 +45,9 @@ func Serve(addr string, g *Graph, delay time.Duration) (*Service, error) {
 
 // URL is the template that a server is configured with.
 func (s *Service) URL() string { return "http://" + s.listener.Addr().String() + "/contacts/%s" }
+
+// BatchURL is where many rosters are asked for at once.
+func (s *Service) BatchURL() string { return "http://" + s.listener.Addr().String() + "/batch" }
 
 // Requests returns how many fetches were answered so far, and the most that waited at one time.
 func (s *Service) Requests() (total, most int64) { return s.requests.Load(), s.most.Load() }
@@ -132,7 +137,7 @@ func (s *Service) serve(c net.Conn) {
 	in := bufio.NewReaderSize(c, 2<<10)
 	var out []byte
 	for {
-		user, last, err := readRequest(in)
+		req, err := readRequest(in)
 		if err != nil {
 			return
 		}
@@ -140,62 +145,127 @@ func (s *Service) serve(c net.Conn) {
 		if s.delay > 0 {
 			time.Sleep(s.delay)
 		}
-		out = s.answer(out[:0], user, last)
+		out = s.answer(out[:0], req)
 		s.leave() // before the answer goes: whoever has read it finds it counted
 		_, err = c.Write(out)
-		if err != nil || last {
+		if err != nil || req.last {
 			return
 		}
 	}
 }
 
-// answer appends a whole response for a user, who may be unknown.
-func (s *Service) answer(dst, user []byte, last bool) []byte {
+// answer appends a whole response. A user who is unknown is not found; in a batch he is null.
+func (s *Service) answer(dst []byte, req request) []byte {
 	connection := "keep-alive"
-	if last {
+	if req.last {
 		connection = "close"
 	}
-	i, ok := Index(append(user, '@'))
-	if !ok || i >= s.graph.Users {
+	i, ok := s.user(req.user)
+	if req.batch == nil && !ok {
 		return append(dst, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: "+connection+"\r\n\r\n"...)
 	}
-	s.each[i].Add(1)
 	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: "+connection+"\r\nContent-Length: "...)
 	// The length is known only after the body: room for it, padded with the white space that a field value may begin with.
 	const room = "         0" // as long as the longest length
 	at := len(dst)
 	dst = append(dst, room+"\r\n\r\n"...)
 	start := len(dst)
-	dst = s.graph.AppendRoster(dst, i)
+	if req.batch != nil {
+		dst = s.appendBatch(dst, req.batch)
+	} else {
+		dst = s.appendRoster(dst, i)
+	}
 	length := strconv.Itoa(len(dst) - start)
 	copy(dst[at+len(room)-len(length):], length)
 	return dst
 }
 
-// readRequest returns the last segment of the path, and whether the connection ends after the answer.
-func readRequest(in *bufio.Reader) (user []byte, last bool, err error) {
+func (s *Service) user(name []byte) (i int, ok bool) {
+	i, ok = Index(append(name, '@'))
+	return i, ok && i < s.graph.Users
+}
+
+func (s *Service) appendRoster(dst []byte, i int) []byte {
+	s.each[i].Add(1)
+	return s.graph.AppendRoster(dst, i)
+}
+
+func (s *Service) appendBatch(dst []byte, names []string) []byte {
+	dst = append(dst, '{')
+	for k, name := range names {
+		if k > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(strconv.AppendQuote(dst, name), ':') // localparts that are asked for here are ASCII letters and digits
+		if i, ok := s.user([]byte(name)); ok {
+			dst = s.appendRoster(dst, i)
+		} else {
+			dst = append(dst, "null"...)
+		}
+	}
+	return append(dst, '}')
+}
+
+// request is what is asked for: one user, or a batch.
+type request struct {
+	user  []byte   // the last segment of the path
+	batch []string // nil: one user
+	last  bool     // the connection ends after the answer
+}
+
+// maxBody bounds what a request may bring along.
+const maxBody = 1 << 20
+
+func readRequest(in *bufio.Reader) (req request, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return nil, false, err
+		return req, err
 	}
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	path, version, ok := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
-	if !ok || string(method) != "GET" {
-		return nil, false, fmt.Errorf("roster service: unexpected request %q", line)
+	post := string(method) == "POST" && string(path) == "/batch"
+	if !ok || !post && string(method) != "GET" {
+		return req, fmt.Errorf("roster service: unexpected request %q", line)
 	}
-	user = bytes.Clone(path[bytes.LastIndexByte(path, '/')+1:])
-	last = string(version) == "HTTP/1.0"
+	req.user = bytes.Clone(path[bytes.LastIndexByte(path, '/')+1:])
+	req.last = string(version) == "HTTP/1.0"
+	length := 0
 	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil {
-			return nil, false, err
+			return req, err
 		}
-		field := bytes.ToLower(bytes.TrimSpace(line))
-		switch {
-		case len(field) == 0:
-			return user, last, nil
-		case bytes.HasPrefix(field, []byte("connection:")) && bytes.Contains(field, []byte("close")):
-			last = true
+		name, value, _ := bytes.Cut(bytes.ToLower(bytes.TrimSpace(line)), []byte(":"))
+		switch string(name) {
+		case "":
+			if post {
+				req.batch, err = readBatch(in, length)
+			}
+			return req, err
+		case "connection":
+			req.last = req.last || bytes.Contains(value, []byte("close"))
+		case "content-length":
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil || length < 0 || length > maxBody {
+				return req, fmt.Errorf("roster service: a body of %q bytes", value)
+			}
 		}
 	}
+}
+
+// readBatch reads the users that a batch is about. Their ETags, if any, were not given by this service.
+func readBatch(in *bufio.Reader, length int) ([]string, error) {
+	body := make([]byte, length)
+	if _, err := io.ReadFull(in, body); err != nil {
+		return nil, err
+	}
+	var asked struct {
+		Users []string `json:"users"`
+	}
+	if err := json.Unmarshal(body, &asked); err != nil {
+		return nil, fmt.Errorf("roster service: %w", err)
+	}
+	if len(asked.Users) == 0 {
+		return nil, errors.New("roster service: a batch without users")
+	}
+	return asked.Users, nil
 }

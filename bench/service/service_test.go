@@ -64,6 +64,51 @@ func TestServiceAnswersFetches(t *testing.T) {
 	}
 }
 
+// Section 4 of the contract: a member for each user, null for one who is unknown; each user counts as fetched, the request once.
+func TestServiceAnswersBatches(t *testing.T) {
+	g, err := NewGraph(4, 2, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Serve("127.0.0.1:0", g, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	post := func(body string) (int, map[string]json.RawMessage, error) {
+		resp, err := client.Post(s.BatchURL(), "application/json", strings.NewReader(body))
+		if err != nil {
+			return 0, nil, err
+		}
+		defer resp.Body.Close()
+		var got map[string]json.RawMessage
+		err = json.NewDecoder(resp.Body).Decode(&got)
+		return resp.StatusCode, got, err
+	}
+	for range 2 { // the second time over the same connection
+		code, got, err := post(`{"users":["u1","u3","john","u4"],"etags":{"u1":"x"}}`)
+		if err != nil || code != 200 || len(got) != 4 || string(got["u1"]) != string(g.AppendRoster(nil, 1)) ||
+			string(got["u3"]) != string(g.AppendRoster(nil, 3)) || string(got["john"]) != "null" || string(got["u4"]) != "null" {
+			t.Errorf("%d %s %v", code, got, err)
+		}
+	}
+	for _, wrong := range []string{`{"users":[]}`, `["u1"]`, `{`} {
+		if code, got, err := post(wrong); err == nil {
+			t.Errorf("%s: %d %s", wrong, code, got)
+		}
+	}
+	if total, _ := s.Requests(); total != 2 {
+		t.Errorf("%d requests", total)
+	}
+	if times, user := s.MostForOne(); times != 2 || user != "u1" && user != "u3" {
+		t.Errorf("%s was asked for %d times", user, times)
+	}
+	client.CloseIdleConnections()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Prosody asks for the connection to be closed.
 func TestServiceClosesWhenAsked(t *testing.T) {
 	g, err := NewGraph(4, 2, "h")
@@ -115,5 +160,41 @@ func TestNotify(t *testing.T) {
 		if err := n.Notify(t.Context(), []int{3, 5}); err == nil {
 			t.Errorf("%s: no error", answer)
 		}
+	}
+}
+
+// Section 3 of the contract: a merge patch for many users.
+func TestPatch(t *testing.T) {
+	g, err := NewGraph(6, 2, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	answer := `{"status":"ok","message":"","updated":2,"errors":0}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if typ := r.Header.Get("Content-Type"); r.Method != "PATCH" || typ != "application/merge-patch+json" || r.Host != "chat.example" {
+			t.Errorf("%s, %s, Host %q", r.Method, typ, r.Host)
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil || !json.Valid(body) {
+			t.Errorf("%q, %v", body, err)
+		}
+		got = string(body)
+		io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	n := NewNotifier(server.URL, "chat.example", "", 1)
+	defer n.Close()
+	for add, want := range map[bool]string{
+		true:  `{"u3":{"x3@h":{"name":"A new friend","groups":{"Friends":true}}},"u5":{"x5@h":{"name":"A new friend","groups":{"Friends":true}}}}`,
+		false: `{"u3":{"x3@h":null},"u5":{"x5@h":null}}`,
+	} {
+		if err := n.Patch(t.Context(), g, []int{3, 5}, add); err != nil || got != want {
+			t.Errorf("sent %s, %v; want %s", got, err, want)
+		}
+	}
+	answer = `{"updated":1,"errors":1}`
+	if err := n.Patch(t.Context(), g, []int{3, 5}, true); err == nil {
+		t.Error("one of two was not changed: no error")
 	}
 }
