@@ -161,6 +161,23 @@ func TestMessageAllocations(t *testing.T) {
 	}
 }
 
+// The same from the bytes that a client sends: four more, for the element (xmlstream.TestAllocations).
+func TestMessageAllocationsFromBytes(t *testing.T) {
+	h := newHost(t)
+	john, marie := bind(t, h, "john", sink{}), bind(t, h, "marie", sink{})
+	marie.SetAvailable(0)
+	sent := []byte("<message xmlns='jabber:client' to='marie@localhost' type='chat' id='m1'><body>Are you coming on Saturday?</body></message>")
+	if n := testing.AllocsPerRun(200, func() {
+		el, err := xmlstream.ParseElement(sent, xmlstream.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Receive(john, el)
+	}); n > 13 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func BenchmarkMessage(b *testing.B) {
 	h := newHost(b)
 	john, marie := bind(b, h, "john", sink{}), bind(b, h, "marie", sink{})

@@ -41,7 +41,7 @@ func keepMemory(ctx context.Context) {
 		metrics.Read(m)
 		allocated, live := m[0].Value.Uint64(), m[1].Value.Uint64()
 		if live != was { // it has been collected
-			was, grows = live, live > was+was/8
+			was, grows = live, live > was+max(was/20, 1<<20)
 		}
 		if p := gcPercent(live, grows); pace && p != percent {
 			percent = p

@@ -145,7 +145,7 @@ func (c *Contacts) opened(_ context.Context, s *session.Session) {
 	c.mu.Lock()
 	a := c.accounts[local]
 	if a == nil {
-		a = &account{feature: c, address: unique.Make(s.JID().Bare()), shown: make(map[jid.JID]struct{})}
+		a = &account{feature: c, address: unique.Make(s.JID().Bare())}
 		a.jid = a.address.Value()
 		a.user = c.opts.Engine.Attach(local, a)
 		c.accounts[local] = a

@@ -123,13 +123,21 @@ func (a *account) show(ctx context.Context, p *host.Passage, contact jid.JID) {
 			if !a.feature.opts.Directory.wants(contact, a.jid) {
 				return
 			}
-			a.shown[contact] = struct{}{}
+			a.showed(contact)
 		}
 		if !a.visibleTo(contact) {
 			return
 		}
 	}
 	a.feature.opts.Registry.Broadcast(ctx, p, contact)
+}
+
+// showed notes that somebody has seen our presence.
+func (a *account) showed(somebody jid.JID) {
+	if a.shown == nil {
+		a.shown = make(map[jid.JID]struct{})
+	}
+	a.shown[somebody] = struct{}{}
 }
 
 // visibleTo tells whether somebody has seen our presence, as far as rosters decide it, and was not told that it ended.
@@ -283,7 +291,7 @@ func (a *account) probe(contact jid.JID, viewers audience, asOf time.Time) {
 			return
 		}
 		if b.feature.opts.Mutual {
-			b.shown[a.jid] = struct{}{}
+			b.showed(a.jid)
 		}
 		for _, r := range b.resources {
 			if r.announced { // if not yet, it is going to be
