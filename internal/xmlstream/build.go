@@ -182,7 +182,7 @@ func (p *parser) build() *Element {
 	w := p.w
 	s := string(p.buf[:p.pos])
 	elements := make([]Element, w.elements)
-	attrs := p.buildAttrs(s)
+	attrs, spare := p.buildAttrs(s)
 	var nodes []Node
 	if len(w.nodes) > 1 {
 		nodes = make([]Node, len(w.nodes)-1)
@@ -208,7 +208,11 @@ func (p *parser) build() *Element {
 		}
 		e.Space, e.Local = p.uriText(n.uri, s), n.of(s)
 		if n.attrs > attr {
-			e.Attrs = attrs[attr:n.attrs:n.attrs]
+			if i == 0 {
+				e.Attrs = attrs[: n.attrs : n.attrs+spare]
+			} else {
+				e.Attrs = attrs[attr+spare : n.attrs+spare : n.attrs+spare]
+			}
 			attr = n.attrs
 		}
 		if n.nodes > 0 {
@@ -220,20 +224,32 @@ func (p *parser) build() *Element {
 	return &elements[0]
 }
 
-func (p *parser) buildAttrs(s string) []Attr {
+// stampRoom is the room for more attributes of the top-level element, which the server stamps: from, and xml:lang.
+const stampRoom = 2
+
+// buildAttrs makes the attributes of all elements in one piece. Behind those of the first element, if it has any, there is
+// spare room.
+func (p *parser) buildAttrs(s string) (attrs []Attr, spare uint32) {
 	read := p.w.attrs
 	if len(read) == 0 {
-		return nil
+		return nil, 0
 	}
-	attrs := make([]Attr, len(read))
+	first := p.w.nodes[0].attrs
+	if first > 0 {
+		spare = stampRoom
+	}
+	attrs = make([]Attr, len(read)+int(spare))
 	for i := range read {
 		a, made := &read[i], &attrs[i]
+		if i >= int(first) {
+			made = &attrs[i+int(spare)]
+		}
 		made.Local, made.Value = a.local.of(s), a.value.of(s)
 		if a.uri != noNamespace {
 			made.Space = p.uriText(a.uri, s)
 		}
 	}
-	return attrs
+	return attrs, spare
 }
 
 // setRoot makes the declarations of the element that was just read those of the stream. The strings are copied: they

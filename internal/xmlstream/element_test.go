@@ -120,3 +120,32 @@ func TestInexpressible(t *testing.T) {
 		}
 	}
 }
+
+// The attributes that the server stamps find room, and write over nothing of the elements within.
+func TestRoomForStamps(t *testing.T) {
+	for _, text := range []string{"<m a='1'><x b='2'/><y c='3' d='4'/></m>", "<m a='1'/>", "<m><x b='2'/></m>", "<m a='1'><x/><y c='3'/></m>"} {
+		e, err := ParseElement([]byte(text), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := e.Clone()
+		for _, name := range []string{"from", "lang", "more"} {
+			e.SetAttr(name, "stamped")
+			want.Attrs = append(want.Attrs[:len(want.Attrs):len(want.Attrs)], Attr{Local: name, Value: "stamped"})
+			if got, want := string(e.AppendXML(nil, "")), string(want.AppendXML(nil, "")); got != want {
+				t.Errorf("%s: %s, want %s", text, got, want)
+			}
+		}
+	}
+	e, err := ParseElement([]byte(typical), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(e.Attrs)
+	if got := testing.AllocsPerRun(10, func() {
+		e.Attrs = e.Attrs[:n]
+		e.SetAttr("from", "a").SetAttr("other", "b")
+	}); got > 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
