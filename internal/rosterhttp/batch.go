@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 	"rollcall/internal/jid"
 )
 
-// gatherTime is how long a name waits for others that are wanted at about the same time.
+// gatherTime is how long a name waits for others that are wanted at about the same time, while requests are under way.
 const gatherTime = time.Millisecond
 
 // batches collects fetches and has them go out together: the contract's section 4. A fetch waits in a queue
@@ -26,6 +27,7 @@ type batches struct {
 	url   *url.URL
 	shown string // the URL as messages may have it
 	size  int    // users in a request
+	slow  bool   // for tests: wait for company in any case
 
 	mu        sync.Mutex
 	queue     []*wanted
@@ -176,13 +178,7 @@ func (c *Client) leave(w *wanted) (taken bool) {
 // goroutine, and sends it.
 func (c *Client) nextBatch() {
 	b := c.batches
-	company := time.NewTimer(gatherTime)
-	defer company.Stop()
-	select {
-	case <-company.C:
-	case <-b.enough:
-	case <-b.closing:
-	}
+	b.awaitCompany()
 	select {
 	case c.slots <- struct{}{}:
 		c.record.add(1, 0)
@@ -198,6 +194,31 @@ func (c *Client) nextBatch() {
 		c.send(next)
 	}
 }
+
+// awaitCompany waits until it is worth while to send. When nothing is under way that is at once, but for those who are
+// about to ask and only have to be let: a name that is wanted alone need not wait, and of many that are wanted one after the
+// other the rest find the first ones under way.
+func (b *batches) awaitCompany() {
+	b.mu.Lock()
+	idle := len(b.underWay) == 0 && !b.slow
+	b.mu.Unlock()
+	if idle {
+		for range yields {
+			runtime.Gosched()
+		}
+		return
+	}
+	company := time.NewTimer(gatherTime)
+	defer company.Stop()
+	select {
+	case <-company.C:
+	case <-b.enough:
+	case <-b.closing:
+	}
+}
+
+// yields is how often others are let run before a batch is sent when nothing is under way.
+const yields = 4
 
 // take makes a batch of the first users in the queue, each once: who asks for the same user a second time
 // waits for the next one. After Close it gives whoever is in the queue to be refused.

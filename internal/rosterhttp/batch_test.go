@@ -492,3 +492,29 @@ func (c *counter) want(t *testing.T, results string, sent int) {
 		t.Errorf("observed %s in %d requests, want %s in %d", got, c.sent, results, sent)
 	}
 }
+
+// A name that is wanted alone does not wait for company; those that come meanwhile go out together.
+func TestBatchAloneGoesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		b := &bulk{answer: func(w http.ResponseWriter, r *http.Request, asked []string, n int) {
+			<-release
+			numbered(w, r, asked, n)
+		}}
+		c := batchInMemory(t, b)
+		c.batches.slow = false
+		began := time.Now()
+		first := asking(c, t.Context(), users("john")...)
+		if waited := time.Since(began); waited != 0 || len(b.requests()) != 1 {
+			t.Errorf("%v until %d requests", waited, len(b.requests()))
+		}
+		rest := asking(c, t.Context(), users("a", "b", "c")...)
+		time.Sleep(gatherTime) // of the bubble's clock
+		close(release)
+		first()
+		rest()
+		if got := b.requests(); len(got) != 2 || len(got[1]) != 3 {
+			t.Errorf("requests for %v", got)
+		}
+	})
+}

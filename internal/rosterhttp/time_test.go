@@ -68,6 +68,9 @@ func inMemory(t *testing.T, h http.HandlerFunc, change ...func(*Config)) *Client
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.batches != nil {
+		c.batches.slow = true // what goes out together is then certain
+	}
 	t.Cleanup(func() {
 		c.Close()
 		if err := srv.Close(); err != nil {
