@@ -35,15 +35,32 @@ func Patch(base *Roster, b []byte, o Options) (*Roster, []Dropped, error) {
 	if err := d.objectOf(p.member); err != nil {
 		return nil, nil, refusal(b, err)
 	}
-	items := p.merged()
-	if len(items) > o.MaxItems {
+	patched := p.patched()
+	if patched.Len() > o.MaxItems {
 		return nil, nil, fmt.Errorf("rosterdoc: the patch makes it more than %d contacts: %w", o.MaxItems, ErrTooLarge)
 	}
 	var dropped []Dropped
 	for i := range d.dropped {
 		dropped = append(dropped, d.dropped[i].Dropped)
 	}
-	return assemble(len(items), func(i int) *Item { return &items[i] }, base), dropped, nil
+	return patched, dropped, nil
+}
+
+// patched makes the new roster.
+func (p *patcher) patched() *Roster {
+	if worthEditing(p.base, len(p.changes)) {
+		e := newEdit(p.base, len(p.changes))
+		for j, change := range p.changes {
+			if change == nil {
+				e.remove(&Item{JID: j})
+			} else {
+				e.put(change)
+			}
+		}
+		return e.roster()
+	}
+	items := p.merged()
+	return assemble(len(items), func(i int) *Item { return &items[i] }, p.base)
 }
 
 // patcher reads a patch.
