@@ -44,6 +44,8 @@ type transport struct {
 	mu     sync.Mutex // held while a part is written
 	done   error      // why nothing more is written
 	opened bool       // this stream has a header of ours
+
+	deadline int64 // of the write under way or the last one, as Unix nanoseconds; 0 when none is set
 }
 
 func newTransport(c net.Conn, o *Options) *transport {
