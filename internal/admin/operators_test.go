@@ -229,6 +229,12 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return 0, context.DeadlineExceeded
 }
 
+func (f *fixture) readers() int {
+	f.feed.mu.Lock()
+	defer f.feed.mu.Unlock()
+	return len(f.feed.readers)
+}
+
 func TestSlowReadersAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, setup{oneHost: true})
@@ -241,13 +247,13 @@ func TestSlowReadersAreDropped(t *testing.T) {
 			close(ended)
 		}()
 		synctest.Wait()
-		if len(f.feed.readers) != 1 {
+		if f.readers() != 1 {
 			t.Fatal("nobody reads")
 		}
 		for range readerQueue + 1 {
 			f.feed.publish(Event{})
 		}
-		if len(f.feed.readers) != 0 {
+		if f.readers() != 0 {
 			t.Error("the slow reader is kept")
 		}
 		began := time.Now()
@@ -281,7 +287,7 @@ func TestHeartbeat(t *testing.T) {
 		if want := ": rollcall\n\n: still here\n\n: still here\n\n"; w.Body.String() != want {
 			t.Errorf("got %q, want %q", w.Body, want)
 		}
-		if len(f.feed.readers) != 0 {
+		if f.readers() != 0 {
 			t.Error("the reader is kept")
 		}
 	})

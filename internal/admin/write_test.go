@@ -71,6 +71,7 @@ func TestWrites(t *testing.T) {
 			t.Errorf("%s: headers %v", c.name, w.Header())
 		}
 	}
+	f.API.wg.Wait()
 	if f.room.TryAcquire(memoryBudget + 1) {
 		t.Fatal("a budget without bounds")
 	}
