@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,8 +17,10 @@ const (
 	whatPatch   = "patch"
 	whatConfirm = "confirm"
 
-	// writers is how many users' patches of one request are applied at a time.
-	writers = 32
+	// writers is how many users' patches of one request are applied at a time, at most; there is one for each few users,
+	// because most writes take no longer than it takes to begin a goroutine.
+	writers        = 32
+	usersPerWriter = 8
 )
 
 // rosters gives the part of a host that section 3 is about.
@@ -231,21 +234,19 @@ func (a *API) inOrder(j *job, do func(ctx context.Context, t target) RosterResul
 	turns := a.lanes.enter(j.targets)
 	return func(ctx context.Context, _ *Host, targets []target) []RosterResult {
 		results := make([]RosterResult, len(targets))
-		next := make(chan int)
-		var workers sync.WaitGroup
-		for range min(writers, len(targets)) {
-			workers.Go(func() {
-				for i := range next {
-					t := targets[i]
-					results[i] = a.take(ctx, t.user, turns[t.user], func() RosterResult { return do(ctx, t) })
-				}
-			})
+		var next atomic.Int64
+		work := func() {
+			for i := next.Add(1) - 1; i < int64(len(targets)); i = next.Add(1) - 1 {
+				t := targets[i]
+				results[i] = a.take(ctx, t.user, turns[t.user], func() RosterResult { return do(ctx, t) })
+			}
 		}
-		for i := range targets {
-			next <- i
+		var others sync.WaitGroup
+		for range min(writers, len(targets)/usersPerWriter) {
+			others.Go(work)
 		}
-		close(next)
-		workers.Wait()
+		work()
+		others.Wait()
 		return results
 	}
 }

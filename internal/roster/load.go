@@ -52,6 +52,12 @@ func (u *User) beginLoad(fn func(error)) (done bool) {
 
 var errStopped = errors.New("the server is stopping")
 
+func (u *User) isLoaded() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.load.done
+}
+
 // readStore reads the copy.
 func (u *User) readStore() {
 	k, held, err := u.engine.read(u.name)

@@ -59,6 +59,9 @@ func (u *User) apply(ctx context.Context, w Write) Result {
 
 // untilLoaded waits until the copy has been read from the store.
 func (u *User) untilLoaded(ctx context.Context) error {
+	if u.isLoaded() {
+		return nil
+	}
 	loaded := make(chan error, 1)
 	u.Do(func() { u.whenLoaded(func(err error) { loaded <- err }) })
 	select {
