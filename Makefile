@@ -57,6 +57,7 @@ bench-scale: ## 15,000 sessions with TLS, 10,000 names in one post, rosters of 9
 	$(SCALE) -n 10000 -c 50 -online 2000 -names 10000 -rounds 4 -service-delay 10ms -scenario refresh -o $(BENCH_OUT)/scale-refresh
 	$(SCALE) -n 100 -c 10 -offline 9980 -rounds 2 -samples 100 -scenario refresh,latency -o $(BENCH_OUT)/scale-rosters
 	$(SCALE) -n 10000 -c 50 -storm 10000 -service-delay 20ms -scenario storm -o $(BENCH_OUT)/scale-storm
+	$(SCALE) -n 10000 -c 50 -storm 10000 -service-delay 20ms -data -scenario storm -o $(BENCH_OUT)/scale-storm-data
 
 bench-quick: ## floor and rollcall in less than two minutes, to see the ratios
 	go run ./bench -quick

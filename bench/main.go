@@ -109,6 +109,7 @@ func parse(args []string) (*settings, error) {
 	f.IntVar(&s.peers.Existing.PID, "pid", 0, "of -server addr: its process")
 	f.StringVar(&s.peers.Existing.NotifyURL, "notify", "", "of -server addr: URL of roster_admin/refresh")
 	f.StringVar(&s.peers.Existing.Token, "token", "", "of -server addr: bearer token for -notify")
+	f.BoolVar(&s.peers.Data, "data", false, "rollcall keeps rosters in a folder, as it does by default, and serves them after a restart")
 	f.StringVar(&s.profiles, "profile", "", "folder for rollcall's CPU, allocation and heap profiles of each scenario; costs a little, so its numbers are not for the record")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs")
 	f.IntVar(&s.storm.Parallel, "storm", 1000, "of the storm scenario: how many come back at a time")

@@ -24,6 +24,7 @@ type Options struct {
 	BatchURL  string         // where many rosters are asked for at once; "" when one at a time is asked for
 	Graph     *service.Graph // for servers that keep rosters themselves
 	Patch     bool           // changes are sent along instead of being fetched
+	Data      bool           // rollcall keeps what it knows on disk
 	Accounts  bool           // users have accounts with hashed passwords, to sign in with SCRAM
 	Parallel  int            // notifications at a time
 	Cert, Key string         // PEM files for STARTTLS; "" for none

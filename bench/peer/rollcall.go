@@ -43,8 +43,11 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 	}
 	config := filepath.Join(o.Dir, "rollcall.toml")
 	data, method := "", "open"
+	if o.Data || o.Accounts {
+		data = filepath.Join(o.Dir, "data")
+	}
 	if o.Accounts {
-		data, method = filepath.Join(o.Dir, "data"), "accounts"
+		method = "accounts"
 		if err := addAccounts(ctx, data, o); err != nil {
 			return nil, err
 		}
