@@ -10,6 +10,9 @@ import (
 
 // bindPhase takes an element of a client that has authenticated and has no resource yet (RFC 6120 section 7).
 func (n *negotiation) bindPhase(el *xmlstream.Element) (Session, error) {
+	if el.Space == ns.SM {
+		return n.resume(el)
+	}
 	st, err := stanza.Parse(el)
 	var serr *stanza.StreamError
 	switch {
@@ -42,7 +45,7 @@ func (n *negotiation) bind(st *stanza.Stanza, resource string) (Session, error) 
 	result := st.Result(xmlstream.New(ns.Bind, "bind").
 		Append(xmlstream.New(ns.Bind, "jid").AppendText(s.JID().String())))
 	if err := n.t.Write(result); err != nil {
-		s.Close(err)
+		s.Leave(n.conn, err)
 	}
 	n.gate.Open()
 	return s, nil

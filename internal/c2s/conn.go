@@ -95,7 +95,7 @@ func (c *conn) end(serr *stanza.StreamError) {
 
 // read passes the client's stanzas to its session until either of them ends, then waits for the session to let go.
 func (c *conn) read(s Session) {
-	s.Close(c.receive(s))
+	s.Leave(c, c.receive(s))
 	limit := time.AfterFunc(releaseTimeout, c.Abort)
 	<-c.over.Done()
 	limit.Stop()
@@ -127,7 +127,13 @@ func (c *conn) take(s Session, ev *Event) (done bool, err error) {
 	case c.ended.Load(): // what comes between our closing tag and the client's goes nowhere
 	case ev.Kind == xmlstream.Open:
 		return false, &stanza.StreamError{Condition: stanza.BadFormat, Text: "the stream is open already"}
-	case !c.negotiated(s, ev.Element):
+	case ev.Element.Space == ns.SM:
+		return false, c.manage(s, ev.Element)
+	case c.negotiated(s, ev.Element):
+		if s.Begin(c) { // it counts as handled
+			s.End()
+		}
+	default:
 		c.setLang(ev.Element)
 		s.Receive(ev.Element)
 	}

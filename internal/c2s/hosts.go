@@ -40,13 +40,20 @@ func (v virtual) Bind(ctx context.Context, local, resource string, c session.Con
 	if err != nil {
 		return nil, err
 	}
-	return &bound{s, v.host}, nil
+	return &bound{s, v.host, c}, nil
 }
 
+// bound is a session as one of its connections sees it.
 type bound struct {
 	*session.Session
 	host *host.Host
+	conn session.Conn
 }
 
 // Receive implements Session.
-func (b *bound) Receive(el *xmlstream.Element) { b.host.Receive(b.Session, el) }
+func (b *bound) Receive(el *xmlstream.Element) {
+	if b.Begin(b.conn) {
+		defer b.End()
+		b.host.Receive(b.Session, el)
+	}
+}

@@ -211,6 +211,7 @@ func (n *negotiation) features() *xmlstream.Element {
 	if n.user != "" {
 		f.Append(xmlstream.New(ns.Bind, "bind"),
 			xmlstream.New(ns.Session, "session").Append(xmlstream.New(ns.Session, "optional")),
+			management(),
 			limits(n.srv.opts.Limits))
 		if n.srv.opts.Features != nil {
 			f.Append(n.srv.opts.Features(n.domain)...)

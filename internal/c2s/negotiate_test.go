@@ -34,7 +34,7 @@ func TestSignIn(t *testing.T) {
 		}
 		f = p.Authenticate()
 		want = "<features xmlns='http://etherx.jabber.org/streams'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>" +
-			"<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>" +
+			"<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/>" +
 			"<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>262144</max-bytes></limits>" +
 			"<extra xmlns='urn:test' of='localhost'/></features>"
 		if got := f.String(); got != want {

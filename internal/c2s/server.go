@@ -28,6 +28,9 @@ type Host interface {
 	// Bind makes a session of an authenticated stream. An empty resource has one generated. ctx bounds the call
 	// only. An error that is not a *stanza.Error is a fault of ours.
 	Bind(ctx context.Context, local, resource string, c session.Conn) (Session, error)
+	// Resume goes on with a session of a user that has lost its connection, whose client has handled h stanzas; nil
+	// when there is none with that id. The error, with a session, is about h.
+	Resume(local, id string, h uint32, c session.Conn) (Session, error)
 }
 
 // Session is a bound session as its connection's reader sees it.
@@ -37,9 +40,17 @@ type Session interface {
 	Receive(el *xmlstream.Element)
 	// Send queues a stanza for the client; it does not block.
 	Send(w stanza.Wire) bool
-	// Close ends the session, which then calls End or Abort on its session.Conn. nil: the client closed its stream;
-	// a *stanza.StreamError is told to the client; any other error means that the connection is lost.
-	Close(err error)
+	// Leave says that a connection of the session has ended; the session then calls End or Abort on it. nil: the client
+	// closed its stream; a *stanza.StreamError is told to the client; any other error means that the connection is lost.
+	Leave(c session.Conn, err error)
+
+	// Of stream management (XEP-0198), see session.Session.
+	Begin(c session.Conn) bool
+	End()
+	Manage(resume bool, max time.Duration) bool
+	Acknowledge()
+	Acknowledged(h uint32) error
+	Counts() uint32
 }
 
 // Options says how streams are negotiated. A zero value stands for the default.

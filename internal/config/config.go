@@ -87,6 +87,7 @@ type Limits struct {
 	SessionsPerUser   int           // resources online at a time
 	OutboxBytes       int           // waiting to be written to one client
 	WriteStall        time.Duration // how long a client may accept nothing
+	Resume            time.Duration // how long a session may outlive its connection; 0: not at all
 }
 
 // Log is how the server logs, on standard error.

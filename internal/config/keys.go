@@ -102,6 +102,9 @@ func rootKeys() []key {
 		duration("limits.write_stall", "30s", func(t target) *time.Duration { return &t.Limits.WriteStall },
 			time.Second, time.Hour, "How long a client may accept nothing, before its session ends"),
 
+		duration("limits.resume", "10m", func(t target) *time.Duration { return &t.Limits.Resume },
+			0, 24*time.Hour, "How long a client that has lost its connection may come back to its session (XEP-0198); 0 is not at all"),
+
 		level("log.level", "info", "How much to log: debug, info, warn or error"),
 		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},
 			"How a line looks: text or json"),

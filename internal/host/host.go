@@ -28,7 +28,8 @@ type Options struct {
 	Features        []Feature
 	SessionsPerUser int
 	OutboxBytes     int
-	StanzaBytes     int // the most that a client may send at once
+	StanzaBytes     int           // the most that a client may send at once
+	Resume          time.Duration // how long a session may outlive its connection; 0: not at all
 	Log             *slog.Logger
 	Metrics         *metrics.Instruments // nil: none
 }
@@ -134,6 +135,7 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 	}
 	s := session.New(h.ctx, &h.wg, full, c, session.Options{
 		OutboxBytes: h.opts.OutboxBytes,
+		Resume:      h.opts.Resume,
 		Log:         h.log,
 		Closed:      h.closed,
 	})
@@ -146,6 +148,7 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 		if old == nil {
 			break
 		}
+		old.Bequeath(s)
 		old.Close(&stanza.StreamError{Condition: stanza.StreamConflict, Text: "replaced by a new connection"})
 		select { // others must see the old one go before the new one comes
 		case <-old.Ended():
@@ -181,7 +184,7 @@ func (h *Host) admit(s *session.Session) (old *session.Session, err error) {
 }
 
 // closed is a session's way out, whatever ended it.
-func (h *Host) closed(s *session.Session, reason error) {
+func (h *Host) closed(s *session.Session, reason error, left []session.Left) {
 	for _, f := range h.opts.Features {
 		if f.Closed != nil {
 			f.Closed(h.ctx, s)
@@ -189,6 +192,9 @@ func (h *Host) closed(s *session.Session, reason error) {
 	}
 	h.online.remove(s)
 	s.Log().Info("session closed", "reason", reason)
+	if len(left) > 0 {
+		h.redirect(s, left)
+	}
 }
 
 // generateResource makes a resource that cannot be guessed (RFC 6120 section 7.6).

@@ -15,6 +15,7 @@ const (
 	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v1.0.0: channel-binding types
 	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121
+	SM      = "urn:xmpp:sm:3"                        // XEP-0198 v1.6.3: stream management
 	Limits  = "urn:xmpp:stream-limits:0"             // XEP-0478 v0.2: the largest element taken
 	Framing = "urn:ietf:params:xml:ns:xmpp-framing"  // RFC 7395: WebSocket
 	BOSH    = "http://jabber.org/protocol/httpbind"  // XEP-0124 v1.11.2

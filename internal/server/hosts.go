@@ -46,7 +46,8 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	}
 	h.host, err = host.New(s.alive, s.registry, host.Options{
 		Name: c.Name, Features: s.features(h), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
-		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Log: s.log, Metrics: h.metrics,
+		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Resume: s.cfg.Limits.Resume,
+		Log: s.log, Metrics: h.metrics,
 	})
 	return err
 }

@@ -56,6 +56,21 @@ func (s *Session) Send(w stanza.Wire) bool {
 		o.mu.Unlock()
 		return false
 	}
+	m := s.managed.Load()
+	if m != nil && m.tooMuch(o, size, s.opts.OutboxBytes) {
+		reason := ErrOverflow
+		if m.detached {
+			reason = ErrTooMuch
+		}
+		o.mu.Unlock()
+		s.Close(reason)
+		return false
+	}
+	if m != nil && m.detached {
+		m.hold(w)
+		o.mu.Unlock()
+		return true
+	}
 	if o.full(size, s.opts.OutboxBytes) {
 		o.mu.Unlock()
 		s.Close(ErrOverflow)
@@ -81,11 +96,14 @@ func (s *Session) Send(w stanza.Wire) bool {
 
 // close refuses what comes from now on. first tells whether this call did it; then the caller starts the teardown, and,
 // when idle says that no writer runs, one to end the stream. Both are counted in owner here.
-func (o *outbox) close(reason error, owner *sync.WaitGroup) (first, idle bool) {
+func (o *outbox) close(reason error, owner *sync.WaitGroup, m *managed) (first, idle bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed != nil {
 		return false, false
+	}
+	if m != nil {
+		m.end()
 	}
 	o.closed = reason
 	owner.Add(1)
@@ -99,10 +117,21 @@ func (o *outbox) close(reason error, owner *sync.WaitGroup) (first, idle bool) {
 
 // take gives the next batch, or nil when there is none; then, with a reason, the outbox is closed and the writer has
 // to end the stream, and without one the writer is to stop.
-func (o *outbox) take(done []stanza.Wire, doneBytes int) (batch []stanza.Wire, size int, reason error) {
+func (o *outbox) take(done []stanza.Wire, doneBytes int, m *managed) (batch []stanza.Wire, size int, reason error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.bytes -= doneBytes
+	if m != nil {
+		if m.detached && o.closed == nil { // what waits is for the next connection
+			o.writing = false
+			return nil, 0, nil
+		}
+		defer func() {
+			if batch != nil {
+				batch = m.note(batch)
+			}
+		}()
+	}
 	if len(o.queue) == 0 {
 		recycle(o.queue)
 		o.queue = nil
@@ -133,9 +162,9 @@ func (o *outbox) take(done []stanza.Wire, doneBytes int) (batch []stanza.Wire, s
 func (s *Session) write() {
 	var done []stanza.Wire
 	doneBytes := 0
-	failed := false
+	var failed Conn
 	for {
-		batch, size, reason := s.out.take(done, doneBytes)
+		batch, size, reason := s.out.take(done, doneBytes, s.managed.Load())
 		if batch == nil {
 			recycle(done)
 			if reason != nil {
@@ -143,10 +172,10 @@ func (s *Session) write() {
 			}
 			return
 		}
-		if !failed {
-			if err := s.conn.Send(batch); err != nil {
-				failed = true
-				s.Close(err)
+		if c := s.connection(); c != failed {
+			if err := c.Send(batch); err != nil {
+				failed = c
+				s.Leave(c, err)
 			}
 		}
 		clear(batch) // lets go of the stanzas' bytes

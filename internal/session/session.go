@@ -25,14 +25,16 @@ type Options struct {
 	OutboxBytes int // the most bytes that may wait to be written
 	Log         *slog.Logger
 	// Closed is called once when the session ends, by a goroutine of its own, after the last stanza was accepted
-	// and before the stream is closed. The session's context is done by then.
-	Closed func(s *Session, reason error)
+	// and before the stream is closed. The session's context is done by then. left is what waited for a client that did
+	// not come back.
+	Closed func(s *Session, reason error, left []Left)
+	Resume time.Duration // how long a session may outlive its connection (XEP-0198); 0: not at all
 }
 
 // Session is a bound client. Its methods may be called by any goroutine.
 type Session struct {
 	jid    jid.JID
-	conn   Conn
+	conn   atomic.Pointer[Conn]
 	since  time.Time
 	opts   Options
 	ctx    context.Context
@@ -47,6 +49,8 @@ type Session struct {
 	availability atomic.Int32
 
 	announced atomic.Bool
+	managed   atomic.Pointer[managed] // nil without stream management
+	heir      atomic.Pointer[Session] // who has taken the resource over
 
 	out outbox
 }
@@ -55,7 +59,8 @@ const availableBias = 1 << 16
 
 // New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
 func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
-	s := &Session{jid: j, conn: c, since: time.Now(), opts: o, owner: wg}
+	s := &Session{jid: j, since: time.Now(), opts: o, owner: wg}
+	s.conn.Store(&c)
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s
 }
@@ -66,12 +71,20 @@ func (s *Session) JID() jid.JID { return s.jid }
 // Since is when the session began.
 func (s *Session) Since() time.Time { return s.since }
 
-// Info describes the connection.
-func (s *Session) Info() ConnInfo { return s.conn.Info() }
+func (s *Session) connection() Conn { return *s.conn.Load() }
+
+// Info describes the connection, the last one while there is none.
+func (s *Session) Info() ConnInfo { return s.connection().Info() }
+
+// Bequeath names the session that takes the resource over, before this one is closed for it. Heir gives it, or nil.
+func (s *Session) Bequeath(heir *Session) { s.heir.Store(heir) }
+
+// Heir gives the session that has taken the resource over, nil when none has.
+func (s *Session) Heir() *Session { return s.heir.Load() }
 
 // Log gives a logger that names the session. It is made when it is asked for: an idle session holds none.
 func (s *Session) Log() *slog.Logger {
-	info := s.conn.Info()
+	info := s.Info()
 	return s.opts.Log.With("jid", s.jid.String(), "transport", info.Transport, "remote", info.RemoteAddr)
 }
 
@@ -86,7 +99,7 @@ func (s *Session) Opened() { s.opened.Open() }
 func (s *Session) Discard(reason error) { s.cancel(reason) }
 
 // Abort cuts the connection of a session that has been closed and whose client does not take what is left for it.
-func (s *Session) Abort() { s.conn.Abort() }
+func (s *Session) Abort() { s.connection().Abort() }
 
 // StreamEnded is closed when nothing is written to the client any more.
 func (s *Session) StreamEnded() <-chan struct{} { return s.over.Done() }
@@ -125,13 +138,13 @@ func (s *Session) Close(reason error) {
 	if reason == nil {
 		reason = ErrClosed
 	}
-	first, idle := s.out.close(reason, s.owner)
+	first, idle := s.out.close(reason, s.owner, s.managed.Load())
 	if !first {
 		return
 	}
 	s.cancel(reason)
 	if errors.Is(reason, ErrOverflow) {
-		s.conn.Abort()
+		s.connection().Abort()
 	}
 	go s.counted(s.teardown)
 	if idle {
@@ -152,7 +165,7 @@ func (s *Session) teardown() {
 	<-s.opened.Done()
 	s.SetUnavailable()
 	if s.opts.Closed != nil {
-		s.opts.Closed(s, context.Cause(s.ctx))
+		s.opts.Closed(s, context.Cause(s.ctx), s.undelivered())
 	}
 	s.ended.Open()
 }
@@ -162,8 +175,8 @@ func (s *Session) endStream(reason error) {
 	defer s.over.Open()
 	var serr *stanza.StreamError
 	if errors.As(reason, &serr) || errors.Is(reason, ErrClosed) {
-		s.conn.End(serr)
+		s.connection().End(serr)
 		return
 	}
-	s.conn.Abort()
+	s.connection().Abort()
 }

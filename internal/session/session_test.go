@@ -126,7 +126,7 @@ func TestCloseWritesTheRestAndSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pen{ink: make(chan struct{}, 10)}
 		told := 0
-		s, wg := open(t, p, Options{Closed: func(s *Session, reason error) {
+		s, wg := open(t, p, Options{Closed: func(s *Session, reason error, _ []Left) {
 			told++
 			if s.Context().Err() == nil {
 				t.Error("the context is not done")
@@ -236,7 +236,7 @@ func TestOpenedBeforeClosed(t *testing.T) {
 		var wg sync.WaitGroup
 		closed := false
 		s := New(t.Context(), &wg, jid.MustParse("john@localhost/pen"), p,
-			Options{OutboxBytes: 100, Log: slog.New(slog.DiscardHandler), Closed: func(*Session, error) { closed = true }})
+			Options{OutboxBytes: 100, Log: slog.New(slog.DiscardHandler), Closed: func(*Session, error, []Left) { closed = true }})
 		s.Close(nil)
 		synctest.Wait()
 		if closed {

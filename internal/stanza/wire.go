@@ -22,6 +22,18 @@ func NewWire(el *xmlstream.Element) Wire {
 	return Wire{xml: el.AppendXML(make([]byte, 0, 256), ns.Client), name: 1 + len(el.Local)}
 }
 
+// NewNonza serializes an element of the stream that is no stanza, such as a request for an acknowledgement (XEP-0198): it
+// declares its own namespace, is not addressed, and is not counted.
+func NewNonza(el *xmlstream.Element) Wire { return Wire{xml: el.AppendXML(nil, "")} }
+
+// IsStanza tells whether w is a stanza: message, presence or iq.
+func (w Wire) IsStanza() bool { return w.name > 0 }
+
+// Element parses the stanza back, as its recipient would. It is for the rare stanza that has to go elsewhere.
+func (w Wire) Element(limits xmlstream.Limits) (*xmlstream.Element, error) {
+	return xmlstream.ParseElement(w.AppendFramed(nil), limits)
+}
+
 // To gives the same stanza addressed to somebody. The stanza must have been serialized without a 'to'.
 func (w Wire) To(address string) Wire {
 	if strings.ContainsAny(address, "<>&'\"") { // a resource may have them; in most addresses there is nothing to do
@@ -78,6 +90,9 @@ func (w Wire) AppendTo(dst []byte) []byte {
 // AppendFramed appends the stanza as it stands alone, its namespace declared: a WebSocket message (RFC 7395
 // section 3.3) or a child of a BOSH body (XEP-0124).
 func (w Wire) AppendFramed(dst []byte) []byte {
+	if !w.IsStanza() {
+		return append(dst, w.xml...)
+	}
 	dst = append(append(dst, w.xml[:w.name]...), xmlnsDef...)
 	return append(w.appendTo(dst), w.xml[w.name:]...)
 }

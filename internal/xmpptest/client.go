@@ -30,15 +30,29 @@ type Client struct {
 // beyond it.
 const backlog = 1024
 
-// Connect opens a stream to a host and signs in with PLAIN, as user with any password.
+// Connect opens a stream to a host, signs in with PLAIN, as user with any password, and binds a resource.
 func Connect(ctx context.Context, l *PipeListener, user, host, resource string) (*Client, error) {
+	return connect(ctx, l, user, func(c *Client) error {
+		if err := c.signIn(user, host); err != nil {
+			return err
+		}
+		return c.bind(resource)
+	})
+}
+
+// SignIn does the same and binds no resource.
+func SignIn(ctx context.Context, l *PipeListener, user, host string) (*Client, error) {
+	return connect(ctx, l, user, func(c *Client) error { return c.signIn(user, host) })
+}
+
+func connect(ctx context.Context, l *PipeListener, user string, negotiate func(c *Client) error) (*Client, error) {
 	conn, err := l.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{conn: conn, incoming: make(chan *xmlstream.Element, backlog), stopped: make(chan struct{})}
 	c.reader = xmlstream.NewReader(conn, xmlstream.Limits{Bytes: 64 << 20, Children: 1 << 20, Attrs: 1 << 10})
-	if err := c.signIn(user, host, resource); err != nil {
+	if err := negotiate(c); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("%s cannot sign in: %w", user, err)
 	}
@@ -46,7 +60,7 @@ func Connect(ctx context.Context, l *PipeListener, user, host, resource string) 
 	return c, nil
 }
 
-func (c *Client) signIn(user, host, resource string) error {
+func (c *Client) signIn(user, host string) error {
 	if err := c.open(host); err != nil {
 		return err
 	}
@@ -55,9 +69,10 @@ func (c *Client) signIn(user, host, resource string) error {
 		return err
 	}
 	c.reader.Restart()
-	if err := c.open(host); err != nil {
-		return err
-	}
+	return c.open(host)
+}
+
+func (c *Client) bind(resource string) error {
 	bind := xmlstream.New(ns.Bind, "bind")
 	if resource != "" {
 		bind.Append(xmlstream.New(ns.Bind, "resource").AppendText(resource))

@@ -94,6 +94,11 @@ func (w *World) Connect(ctx context.Context, user, resource string) (*Client, er
 	return Connect(ctx, w.c2s, user, w.Host(), resource)
 }
 
+// SignIn signs a user of the first host in without a resource.
+func (w *World) SignIn(ctx context.Context, user string) (*Client, error) {
+	return SignIn(ctx, w.c2s, user, w.Host())
+}
+
 // Notify posts a body to the refresh endpoint, with an HTTP Host header ("": the first host) and a ?query.
 func (w *World) Notify(host, query, body string) (status int, answer []byte, err error) {
 	if host == "" {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/xdg-go/scram"
 
@@ -157,7 +158,8 @@ func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn)
 		return nil, stanza.NewError(stanza.BadRequest, err.Error())
 	}
 	s := session.New(v.ctx, &v.wg, full, c, session.Options{OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
-		Closed: func(s *session.Session, reason error) {
+		Resume: time.Minute,
+		Closed: func(s *session.Session, reason error, _ []session.Left) {
 			v.mu.Lock()
 			if v.sessions[s.JID()] == s {
 				delete(v.sessions, s.JID())
@@ -173,16 +175,36 @@ func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn)
 	v.sessions[full] = s
 	v.mu.Unlock()
 	s.Opened()
-	return bound{s, v.Hosts}, nil
+	return bound{s, v.Hosts, c}, nil
+}
+
+// Resume implements c2s.Host.
+func (v virtual) Resume(local, id string, h uint32, c session.Conn) (c2s.Session, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for full, s := range v.sessions {
+		if full.Local() != local || full.Domain() != v.domain || !s.ResumedBy(id) {
+			continue
+		}
+		if ok, err := s.Resume(c, h); ok {
+			return bound{s, v.Hosts, c}, err
+		}
+	}
+	return nil, nil
 }
 
 type bound struct {
 	*session.Session
 	hosts *Hosts
+	conn  session.Conn
 }
 
 // Receive implements c2s.Session.
 func (b bound) Receive(el *xmlstream.Element) {
+	if !b.Begin(b.conn) {
+		return
+	}
+	defer b.End()
 	if b.hosts.OnReceive != nil {
 		b.hosts.OnReceive(b.Session, el)
 	}
