@@ -79,4 +79,4 @@ install-tools: ## what race and e2e need: Debian packages (as root), npm package
 	@bash scripts/install-tools.sh
 
 clean: ## what the other targets made
-	rm -rf bin artifacts e2e/node_modules e2e/.venv e2e/bin
+	rm -rf bin artifacts e2e/node_modules e2e/.venv e2e/bin e2e/converse

@@ -56,12 +56,22 @@ func documented(t *testing.T, language string, replace map[string]string) string
 
 func startNginxProxy(t *testing.T, r *rollcall) int {
 	t.Helper()
+	port := freePort(t)
+	startProgram(t, nginxCommand(t, r, port, ""))
+	r.waitProxy(port)
+	return port
+}
+
+// nginxCommand is nginx with the configuration of docs/web.md, and more locations.
+func nginxCommand(t *testing.T, r *rollcall, port int, more string) *exec.Cmd {
+	t.Helper()
 	nginx := program(t, "nginx", "/usr/sbin/nginx", "nginx")
-	dir, port := t.TempDir(), freePort(t)
+	dir := t.TempDir()
 	text := documented(t, "nginx", map[string]string{
 		"listen 443 ssl;": fmt.Sprintf("listen 127.0.0.1:%d ssl;", port), "chat.example.com": "localhost",
 		"/etc/nginx/fullchain.pem": r.cert, "/etc/nginx/privkey.pem": r.key, "127.0.0.1:5280": fmt.Sprintf("127.0.0.1:%d", r.http),
 	})
+	text = strings.Replace(text, "server {\n", "server {\n"+more, 1)
 	config := filepath.Join(dir, "nginx.conf")
 	whole := "daemon off;\nuser root;\npid " + filepath.Join(dir, "pid") + ";\nevents {}\nhttp {\naccess_log off;\n"
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -73,9 +83,7 @@ func startNginxProxy(t *testing.T, r *rollcall) int {
 	if err := os.WriteFile(config, []byte(whole+text+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startProgram(t, exec.Command(nginx, "-e", "stderr", "-p", dir, "-c", config))
-	r.waitProxy(port)
-	return port
+	return exec.Command(nginx, "-e", "stderr", "-p", dir, "-c", config)
 }
 
 func startCaddyProxy(t *testing.T, r *rollcall) int {

@@ -2,7 +2,7 @@
 # Installs what the tests need beyond Go: a C compiler (for the race detector), Python (the reference XML parser, and
 # slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium, nginx and Caddy. Debian packages
 # only as root on a system with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
-# e2e/node_modules; Pebble, a certificate authority for tests, into e2e/bin. What it cannot install it names; exit
+# e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority for tests, into e2e/bin. What it cannot install it names; exit
 # status 1 then.
 set -u
 cd "$(dirname "$0")/.."
@@ -62,6 +62,19 @@ if ! cmp -s package-lock.json node_modules/.installed-from; then
 	if has npm && npm ci --silent
 	then cp package-lock.json node_modules/.installed-from
 	else missing "npm packages (need npm and its registry)"; fi
+fi
+
+# Of Converse.js the package alone, which is built: its dependencies, 70 packages, are for those who build it.
+converse=14.0.0
+converse_sum=2c5520d37d230da955e3bbc8fefc953ea60f65f2585c56ee6eaf2fd1c1437b6cd735e786124dd4a74163fd64f34fab7ee9da3e700213a32ef77808fb44d0e3d9
+if [ "$(cat converse/version 2>/dev/null)" != "$converse" ]; then
+	echo "install-tools: Converse.js into e2e/converse"
+	rm -rf converse && mkdir converse
+	if has npm && (cd converse && npm pack --silent "converse.js@$converse" >/dev/null &&
+		echo "$converse_sum  converse.js-$converse.tgz" | sha512sum --check --quiet &&
+		tar -xzf "converse.js-$converse.tgz" --strip-components=1 package/dist && rm "converse.js-$converse.tgz")
+	then echo "$converse" >converse/version
+	else missing "Converse.js (needs npm and its registry)"; fi
 fi
 
 # Pebble is installed by its version, which Go's checksum database vouches for; it is no dependency of this module.

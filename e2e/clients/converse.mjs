@@ -1,0 +1,185 @@
+// Chats with Converse.js as people do, in Chromium: converse.mjs SITE CONTROL TRANSPORT PASSWORD CHROMIUM FOLDER. CONTROL
+// makes things happen (converse_test.go). Screenshots go to FOLDER. It fails with the first thing that is not as it
+// should be.
+
+import { chromium } from "playwright-core";
+
+const [site, control, transport, password, executablePath, folder] = process.argv.slice(2);
+const PATIENCE = 60_000; // ms; only has to be longer than the slowest machine needs
+
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+  ],
+});
+
+// --- the world
+
+async function happen(what, body = "") {
+  const response = await fetch(`${control}/${what}`, { method: "POST", body });
+  if (!response.ok) throw new Error(`${what}: ${response.status} ${await response.text()}`);
+}
+
+// --- a person with a browser of her own
+
+async function person(user) {
+  const context = await browser.newContext({
+    viewport: { width: 1200, height: 800 },
+    ignoreHTTPSErrors: true, // the test's own certificate
+    locale: "en-GB",
+    reducedMotion: "reduce",
+  });
+  context.setDefaultTimeout(PATIENCE);
+  return { user, context, page: undefined };
+}
+
+async function open(who, more = {}) {
+  who.page = await who.context.newPage();
+  who.page.on("pageerror", (error) => console.log(`${who.user}: exception: ${error.message}`));
+  who.page.on("console", (m) => m.type() === "error" && console.log(`${who.user}: ${m.text()}`));
+  const query = new URLSearchParams({ user: who.user, transport, ...more });
+  if (!query.has("credentials")) query.set("password", password);
+  await who.page.goto(`${site}/?${query}`);
+}
+
+async function reopen(who) {
+  await who.page.close();
+  await open(who);
+  await online(who);
+}
+
+// until waits for a condition in the page, which has Converse.js as window.probe.
+async function until(who, what, condition, argument) {
+  try {
+    await who.page.waitForFunction(condition, argument, { timeout: PATIENCE });
+    console.log(`${who.user}: ${what}`);
+  } catch (error) {
+    await who.page.screenshot({ path: `${folder}/converse-failed-${transport}.png` });
+    const contacts = await who.page.evaluate(() => window.probe?.state?.roster?.map?.((c) => JSON.stringify(c.attributes)));
+    throw new Error(`${who.user}: not ${what}: ${error.message}\n${(contacts ?? []).join("\n")}`);
+  }
+}
+
+const online = (who) =>
+  until(who, "is online", () => window.probe?.api?.connection?.connected?.() && window.probe.state.roster !== undefined);
+
+// lists waits until the contacts are these: "address name [groups]", by address.
+const lists = (who, ...want) =>
+  until(who, `lists ${want.join(", ") || "nobody"}`, (want) => {
+    const own = window.probe.session.get("bare_jid");
+    const have = window.probe.state.roster
+      .filter((c) => c.get("jid") !== own)
+      .map((c) => `${c.get("jid")} ${c.get("nickname") ?? ""} [${[...(c.get("groups") ?? [])].sort()}]`)
+      .sort();
+    return JSON.stringify(have) === JSON.stringify(want);
+  }, want.toSorted());
+
+const shows = (who, text) => who.page.getByText(text, { exact: true }).first().waitFor({ state: "visible" });
+const hides = (who, text) => who.page.getByText(text, { exact: true }).first().waitFor({ state: "detached" });
+
+const sees = (who, contact, status) =>
+  until(who, `sees ${contact} ${status}`, ([jid, status]) => {
+    const got = window.probe.state.roster.get(jid)?.getStatus();
+    return status === "online" ? got === "online" || got === "chat" : got === status;
+  }, [`${contact}@localhost`, status]);
+
+async function say(who, contact, text) {
+  await who.page.evaluate((jid) => window.probe.api.chats.open(jid, {}, true), `${contact}@localhost`);
+  const box = who.page.locator(`converse-chat[jid="${contact}@localhost"] textarea.chat-textarea, .chatbox textarea.chat-textarea`).last();
+  await box.fill(text);
+  await box.press("Enter");
+}
+
+const hears = (who, contact, text) =>
+  until(who, `hears "${text}"`, ([jid, text]) =>
+    window.probe.state.chatboxes.get(jid)?.messages?.models?.some((m) => m.get("body") === text),
+  [`${contact}@localhost`, text]);
+
+// --- the visit
+
+const alice = await person("alice");
+const bob = await person("bob");
+const B = (name, ...groups) => `{"bob@localhost": {"name": "${name}", "groups": ${JSON.stringify(groups)}}}`;
+const withCarol = '{"bob@localhost": {"name": "Bob", "groups": ["Work"]}, "carol@localhost": {"name": "Carol", "groups": ["Climbing", "Work"]}}';
+
+await happen("set/alice", withCarol);
+await happen("set/bob", '{"alice@localhost": {"name": "Alice"}}');
+await open(alice);
+await online(alice);
+await lists(alice, "bob@localhost Bob [Work]", "carol@localhost Carol [Climbing,Work]");
+await shows(alice, "Climbing");
+await shows(alice, "Carol");
+
+// She follows the application live.
+await happen("change/alice", B("Robert", "Band"));
+await lists(alice, "bob@localhost Robert [Band]");
+await hides(alice, "Carol");
+await shows(alice, "Band");
+await happen("patch/alice", '{"dave@localhost": {"name": "Dave"}}');
+await lists(alice, "bob@localhost Robert [Band]", "dave@localhost Dave []");
+
+// Presence in both directions, and a chat. Bob signs in with what the application's credentials_url says.
+await open(bob, { credentials: "1" });
+await online(bob);
+await lists(bob, "alice@localhost Alice []");
+await sees(alice, "bob", "online");
+await sees(bob, "alice", "online");
+await say(alice, "bob", "Are you there?");
+await hears(bob, "alice", "Are you there?");
+await say(bob, "alice", "I am.");
+await hears(alice, "bob", "I am.");
+await alice.page.screenshot({ path: `${folder}/converse-${transport}.png` });
+await bob.page.evaluate(() => window.probe.api.user.status.set("dnd"));
+await sees(alice, "bob", "dnd");
+await bob.page.evaluate(() => window.probe.api.user.status.set("online"));
+await bob.page.evaluate(() => window.probe.api.user.logout());
+await sees(alice, "bob", "offline");
+await bob.context.close();
+
+// The network is cut: she comes back by herself, to the same session, and what changed meanwhile is right.
+await happen("disconnect");
+await happen("change/alice", B("Bob", "Work"));
+await happen("connect");
+await lists(alice, "bob@localhost Bob [Work]");
+await online(alice);
+
+// The server starts again: she comes back by herself. Over WebSocket she asks for what changed, because her session cannot
+// be resumed; over BOSH, and after a session was resumed once, Converse.js does so only when the page is loaded again.
+await reopen(alice);
+await lists(alice, "bob@localhost Bob [Work]");
+await happen("kill");
+await happen("set/alice", '{"carol@localhost": {"name": "Carol"}, "dave@localhost": {}}');
+await happen("run");
+await until(alice, "notices", () => !window.probe.api.connection.connected());
+await online(alice);
+if (transport === "bosh") await reopen(alice);
+await lists(alice, "carol@localhost Carol []", "dave@localhost  []");
+
+// A contact who was removed while her browser was closed is gone when she comes back: no ghosts.
+await alice.page.close();
+await happen("set/alice", '{"dave@localhost": {"name": "David", "groups": ["Family"]}}');
+await happen("notify/alice");
+await open(alice);
+await online(alice);
+await lists(alice, "dave@localhost David [Family]");
+await hides(alice, "Carol");
+
+// An application that is down when somebody signs in for the first time delays the contacts, and nothing else.
+const bob2 = await person("bob");
+await alice.page.close();
+await happen("kill");
+await happen("run");
+await happen("fail");
+await open(bob2);
+await online(bob2);
+await happen("recover");
+await lists(bob2, "alice@localhost Alice []");
+
+await browser.close();
+console.log("all is well");
