@@ -163,6 +163,7 @@ func (u *User) wait(ticket uint64, tries int, timeout time.Duration, done func(O
 		u.Post(func() {
 			if u.leave(w) {
 				done(Outcome{Known: u.usable(), Err: u.waitError()})
+				u.engine.leave(u)
 			}
 		})
 	})

@@ -108,11 +108,12 @@ func (u *User) call(fn func()) {
 	fn()
 }
 
-// busyElsewhere tells whether a goroutine fetches the roster or reads it from the store.
+// busyElsewhere tells whether a goroutine fetches the roster or reads it from the store, or is going to: somebody waits
+// for it.
 func (u *User) busyElsewhere() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.fetch.flying || u.load.under
+	return u.fetch.flying || u.load.under || len(u.fetch.waiters) > 0
 }
 
 func (u *User) setListener(l Listener) {

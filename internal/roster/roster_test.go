@@ -171,6 +171,49 @@ func TestOneFetchForManyAskers(t *testing.T) {
 	})
 }
 
+// A user who leaves while somebody still waits for the roster is the same user when he comes back: there is one fetch at
+// a time.
+func TestOneFetchForAUserWhoComesBack(t *testing.T) {
+	inWorld(t, func(w world) {
+		u := w.Attach("john", &ear{})
+		out := w.refresh("john")
+		(<-w.src.asked).fails(errDown) // and it is going to be tried again
+		synctest.Wait()
+		w.Detach(u)
+		u = w.Attach("john", &ear{})
+		w.ask(u)
+		first := <-w.src.asked
+		time.Sleep(2 * time.Second)
+		if n := w.src.count(); n != 2 {
+			t.Errorf("%d fetches have begun, and one has ended", n)
+		}
+		first.gives("marie@h")
+		if r := <-out; r[0].Kind != Changed {
+			t.Errorf("result: %+v", r)
+		}
+		w.Detach(u)
+		if o := <-w.ask(w.Attach("john", &ear{})); o.Known == nil {
+			t.Errorf("outcome: %+v", o)
+		}
+		// Nobody is kept whom nobody waits for.
+		w.Attach("aaron", &ear{})
+		out = w.refresh("aaron")
+		go func() {
+			for q := range w.src.asked {
+				q.fails(errDown)
+			}
+		}()
+		synctest.Wait()
+		w.Detach(w.lookup("aaron"))
+		<-out
+		synctest.Wait()
+		if w.lookup("aaron") != nil {
+			t.Error("a user is kept of whom nothing is known")
+		}
+		close(w.src.asked)
+	})
+}
+
 // The contract, section 2: the roster applied in answer to a notification comes from a fetch that began after the
 // notification arrived; many notifications during a fetch cause one more.
 func TestFreshness(t *testing.T) {
