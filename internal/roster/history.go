@@ -3,7 +3,6 @@ package roster
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 
 	"rollcall/internal/jid"
@@ -11,7 +10,7 @@ import (
 	"rollcall/internal/store"
 )
 
-// A Step is what became of one contact since a version, and the version that a client has with it and those before.
+// A Step is what becomes of one contact, and the version that a client has with it and the steps before.
 type Step struct {
 	rosterdoc.Change
 	Ver string
@@ -19,29 +18,33 @@ type Step struct {
 
 // Since tells what is different from a version that a client has (RFC 6121 section 2.6): done gets the roster that is
 // known then and, when the version is known too, one step for each contact that is not as it was, in the order of their
-// versions. It is called by the owner with a roster known; done is called by the owner, now or soon.
+// last changes. It is called by the owner with a roster known; done is called by the owner, now or soon.
 func (u *User) Since(have string, done func(k *Known, steps []Step, ok bool)) {
 	k := u.Current()
-	version, tag, ok := parseVer(have)
+	p, ok := parsePlace(have)
 	switch {
-	case !ok || version > k.Version:
+	case !ok || p.to.version > k.Version:
 		done(k, nil, false)
-	case version == k.Version:
-		done(k, nil, tag == k.Tag)
+	case p.from.version == k.Version:
+		done(k, nil, p.to == k.mark())
 	default:
-		u.lookBack(have, version, tag, lookBacks, done)
+		u.lookBack(p, lookBacks, done)
 	}
 }
 
 // lookBacks is how often the journal is read for one question, should the roster change meanwhile.
 const lookBacks = 5
 
-func (u *User) lookBack(have string, version int64, tag string, tries int, done func(*Known, []Step, bool)) {
+func (u *User) lookBack(p place, tries int, done func(*Known, []Step, bool)) {
+	from := p.from
+	if from.version == 0 { // there is no journal of how it came to be
+		from = p.to
+	}
 	read := func() {
-		changes, err := u.engine.keep.history(u.engine.ctx, u.name, version)
+		changes, err := u.engine.keep.history(u.engine.ctx, u.name, from.version)
 		u.Do(func() {
 			k := u.Current()
-			switch steps, complete, known := k.stepsSince(version, tag, changes); {
+			switch steps, complete, known := k.stepsSince(p, from, changes); {
 			case err != nil:
 				u.engine.opts.Log.Error("the journal of a roster cannot be read", "user", u.name, "error", err)
 				done(k, nil, false)
@@ -50,7 +53,7 @@ func (u *User) lookBack(have string, version int64, tag string, tries int, done 
 			case complete:
 				done(k, steps, true)
 			case tries > 1:
-				u.lookBack(have, version, tag, tries-1, done)
+				u.lookBack(p, tries-1, done)
 			default:
 				done(k, nil, false)
 			}
@@ -61,71 +64,129 @@ func (u *User) lookBack(have string, version int64, tag string, tries int, done 
 	}
 }
 
-// past is a contact as it was at a version.
-type past struct {
-	contact     jid.JID
-	before      rosterdoc.Item
-	had         bool  // it was there
-	first, last int64 // versions of its changes since
-	tag         string
-	whole       bool // with this contact and those before, a client has all of the version last
-}
-
-// stepsSince compares with what a journal says that was at a version. known is false when the journal does not have the
-// version, complete when it reaches to the roster's own.
-func (k *Known) stepsSince(version int64, tag string, journal []change) (steps []Step, complete, known bool) {
-	if len(journal) == 0 || journal[0].version != version || journal[0].tag != tag {
+// stepsSince gives the steps from a place, as a journal from some version on tells. known is false when the journal does
+// not have what the place names, complete when it reaches to the roster's own version.
+func (k *Known) stepsSince(p place, from mark, journal []change) (steps []Step, complete, known bool) {
+	if len(journal) == 0 || journal[0].mark() != from {
 		return nil, false, false
 	}
-	place := make(map[jid.JID]int) // in then
-	var then []past
-	at := version
+	before, after := newLeg(), newLeg() // the way to p.to that was begun, and the way from there
+	reached := from
+	arrived := from == p.to
 	for _, c := range journal[1:] {
 		if c.version > k.Version {
 			break // it is stored, and not applied yet
 		}
-		if c.version != at+1 {
+		if c.version != reached.version+1 {
 			return nil, false, false // a gap
 		}
-		at = c.version
-		contact := c.contact()
-		i, seen := place[contact]
-		if !seen {
-			i = len(then)
-			place[contact] = i
-			then = append(then, past{contact: contact, before: c.Old, had: c.Kind != rosterdoc.Added, first: c.version})
+		reached = c.mark()
+		if c.version <= p.to.version {
+			before.add(&c)
+		} else {
+			after.add(&c)
 		}
-		then[i].last, then[i].tag = c.version, c.tag
+		arrived = arrived || reached == p.to
 	}
-	if at < k.Version {
+	if reached.version < k.Version {
 		return nil, false, true
 	}
-	markWhole(then)
-	have := ver(version, tag)
-	for i := range then {
-		if then[i].whole {
-			have = ver(then[i].last, then[i].tag)
-		}
-		if c, differs := then[i].compare(k.Roster); differs {
-			steps = append(steps, Step{c, have})
-		}
+	if !arrived {
+		return nil, false, false
 	}
-	return steps, true, true
+	then := func(contact jid.JID) (rosterdoc.Item, bool) { // as it was in p.to
+		if i, changed := after.index[contact]; changed {
+			return after.changes[i].before, after.changes[i].had
+		}
+		return k.Roster.Get(contact)
+	}
+	if p.from.version == 0 {
+		steps = p.theRest(k.asOf(after))
+	} else {
+		steps = before.steps(p, then)
+	}
+	return append(steps, after.steps(place{from: p.to, to: k.mark()}, k.Roster.Get)...), true, true
 }
 
-// markWhole puts contacts in the order of their last changes and finds out which versions a client has that was cut off
-// on the way: it lacks what changed later, and so it has a version only if none of that had changed by then as well.
-func markWhole(then []past) {
-	slices.SortFunc(then, func(a, b past) int { return cmp.Compare(a.last, b.last) })
-	next := int64(math.MaxInt64) // the first change of those that come later
-	for i := len(then) - 1; i >= 0; i-- {
-		then[i].whole = then[i].last < next
-		next = min(next, then[i].first)
+// asOf gives the roster as it was before the changes of a leg.
+func (k *Known) asOf(l *leg) *rosterdoc.Roster {
+	items := make([]rosterdoc.Item, 0, k.Roster.Len()+len(l.changes))
+	for item := range k.Roster.All() {
+		if _, changed := l.index[item.JID]; !changed {
+			items = append(items, item)
+		}
 	}
+	for i := range l.changes {
+		if l.changes[i].had {
+			items = append(items, l.changes[i].before)
+		}
+	}
+	return rosterdoc.Build(items)
 }
 
-func (p *past) compare(r *rosterdoc.Roster) (rosterdoc.Change, bool) {
-	now, has := r.Get(p.contact)
+// theRest gives the steps to the roster of p.to for a client that has its first contacts.
+func (p place) theRest(r *rosterdoc.Roster) (steps []Step) {
+	n := int64(0)
+	for item := range r.All() {
+		if n++; n > p.via {
+			steps = append(steps, Step{rosterdoc.Change{Kind: rosterdoc.Added, New: item}, place{p.from, p.to, n}.ver()})
+		}
+	}
+	return arriving(steps, p.to)
+}
+
+// arriving gives steps the last of which leads to a version.
+func arriving(steps []Step, to mark) []Step {
+	if len(steps) > 0 {
+		steps[len(steps)-1].Ver = to.ver()
+	}
+	return steps
+}
+
+// leg is the way from one version to another: what changed, contact by contact.
+type leg struct {
+	index   map[jid.JID]int // in changes
+	changes []past
+}
+
+// past is a contact as it was before its changes.
+type past struct {
+	contact jid.JID
+	before  rosterdoc.Item
+	had     bool  // it was there
+	last    int64 // the version of the last of its changes
+}
+
+func newLeg() *leg { return &leg{index: make(map[jid.JID]int)} }
+
+func (l *leg) add(c *change) {
+	contact := c.contact()
+	i, seen := l.index[contact]
+	if !seen {
+		i = len(l.changes)
+		l.index[contact] = i
+		l.changes = append(l.changes, past{contact: contact, before: c.Old, had: c.Kind != rosterdoc.Added})
+	}
+	l.changes[i].last = c.version
+}
+
+// steps leads on from a place on a leg: now tells how contacts are at its end.
+func (l *leg) steps(p place, now func(jid.JID) (rosterdoc.Item, bool)) (steps []Step) {
+	inOrder := slices.SortedFunc(slices.Values(l.changes), func(a, b past) int { return cmp.Compare(a.last, b.last) })
+	for i := range inOrder {
+		c := &inOrder[i]
+		if c.last <= p.via {
+			continue // the client has it
+		}
+		item, has := now(c.contact)
+		if change, differs := c.compare(item, has); differs {
+			steps = append(steps, Step{change, place{p.from, p.to, c.last}.ver()})
+		}
+	}
+	return arriving(steps, p.to)
+}
+
+func (p *past) compare(now rosterdoc.Item, has bool) (rosterdoc.Change, bool) {
 	switch {
 	case p.had && !has:
 		return rosterdoc.Change{Kind: rosterdoc.Removed, Old: p.before}, true
@@ -136,6 +197,8 @@ func (p *past) compare(r *rosterdoc.Roster) (rosterdoc.Change, bool) {
 	}
 	return rosterdoc.Change{}, false
 }
+
+func (c *change) mark() mark { return mark{c.version, c.tag} }
 
 func (c *change) contact() jid.JID {
 	if c.Kind == rosterdoc.Added {

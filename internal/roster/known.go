@@ -2,7 +2,6 @@ package roster
 
 import (
 	"crypto/rand"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,15 +36,21 @@ type Known struct {
 
 // Ver gives the version as clients and services see it: opaque, and never given to another roster of the same user,
 // not even by a server that has lost its last seconds.
-func (k *Known) Ver() string { return ver(k.Version, k.Tag) }
+func (k *Known) Ver() string { return k.mark().ver() }
 
-func ver(version int64, tag string) string { return strconv.FormatInt(version, 36) + "-" + tag }
+func (k *Known) mark() mark { return mark{k.Version, k.Tag} }
 
-// parseVer reads what ver has made.
-func parseVer(s string) (version int64, tag string, ok bool) {
-	number, tag, ok := strings.Cut(s, "-")
-	version, err := strconv.ParseInt(number, 36, 64)
-	return version, tag, ok && err == nil && version > 0 && tag != ""
+// VerOf gives the version that follows the i-th of the changes that made this roster of the one before.
+func (k *Known) VerOf(i int, changes []rosterdoc.Change) string {
+	return mark{k.Version - int64(len(changes)-1-i), k.Tag}.ver()
+}
+
+// VerOfFirst gives the version of a client that has the first n contacts of this roster and no others.
+func (k *Known) VerOfFirst(n int) string {
+	if n == k.Roster.Len() {
+		return k.Ver()
+	}
+	return place{to: k.mark(), via: int64(n)}.ver()
 }
 
 // newTag makes a tag of 50 random bits: it needs only be another one than that of a version that was lost.
@@ -61,11 +66,6 @@ func (k *Known) succeed(old *Known, changes []rosterdoc.Change) {
 	default:
 		k.Version, k.Tag = old.Version+int64(len(changes)), newTag()
 	}
-}
-
-// VerOf gives the version that follows the i-th of the changes that made this roster of the one before.
-func (k *Known) VerOf(i int, changes []rosterdoc.Change) string {
-	return ver(k.Version-int64(len(changes)-1-i), k.Tag)
 }
 
 // Held is a roster that the guard keeps back.

@@ -122,9 +122,9 @@ type resource struct {
 	session    *session.Session
 	interested bool          // it asked for the roster (RFC 6121 section 2.2) and gets pushes
 	versioned  bool          // it keeps versions of the roster (section 2.6)
-	have       string        // the version that it asked with last
+	have       string        // the version that it has while it has not been answered; "" for none
 	presence   *host.Passage // its last available presence, nil while it is unavailable
-	blank      bool          // it was told that the roster comes later: it has none, whatever is known
+	blank      bool          // it was told that the roster comes later
 	asking     int           // its requests for the roster that wait for the service
 	announced  bool          // the contacts have been told of it; false while the roster is not known
 	directed   map[jid.JID]struct{}

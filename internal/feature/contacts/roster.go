@@ -35,10 +35,18 @@ func (c *Contacts) getRoster(_ context.Context, iq *host.IQ) (*xmlstream.Element
 				Text: "this client waits for its roster already"})
 			return
 		}
+		have, versioned := version(iq.Payload())
+		switch {
+		case versioned:
+			asks.have = have
+		case asks.interested && !asks.blank:
+			asks.have = a.user.Current().Ver() // it has been told all
+		case asks.versioned:
+			asks.have = "" // it begins anew
+		}
 		asks.asking++
 		asks.interested = false // the answer has it all; pushes follow it
-		have, versioned := version(iq.Payload())
-		asks.have, asks.versioned = have, versioned
+		asks.versioned = versioned
 		a.user.Ask(func(o roster.Outcome) { a.answerRoster(iq, answer, o, have) })
 	})
 	return nil, host.ErrDeferred
@@ -60,8 +68,8 @@ func version(query *xmlstream.Element) (have string, versioned bool) {
 	return "", false
 }
 
-// maxVer bounds what is kept of what a client says.
-const maxVer = 64
+// maxVer bounds what is kept of what a client says; ours are shorter.
+const maxVer = 128
 
 // answerRoster answers a request for the roster with what has become known; have is the version that the client has, ""
 // for none. It is called by the owner.
@@ -198,17 +206,44 @@ func pushSteps(r *resource, steps []roster.Step) {
 	}
 }
 
-// pushRoster gives a roster to a session that asked for it in vain. Only the last push has its version: a client that
-// gets no further has the version that it asked with, if any.
-func pushRoster(r *resource, k *roster.Known) {
-	left := k.Roster.Len()
+// fill gives a roster to a session that asked for it in vain: what is different from what it has, when that is known,
+// and otherwise every contact.
+func (a *account) fill(r *resource, k *roster.Known) {
+	r.blank, r.interested = false, false // what changes meanwhile is in what it gets
+	if r.have == "" {
+		a.pushRoster(r, k)
+		r.interested = true
+		return
+	}
+	s := r.session
+	a.user.Since(r.have, func(k *roster.Known, steps []roster.Step, ok bool) {
+		r := a.find(s)
+		switch {
+		case r == nil || r.asking > 0: // it has asked again and will be answered
+			return
+		case ok:
+			pushSteps(r, steps)
+			a.feature.opts.Metrics.Pushed(len(steps))
+		default:
+			a.pushRoster(r, k)
+		}
+		r.interested = true
+	})
+}
+
+// pushRoster pushes every contact. What a client has that said a version which is not known here, nobody knows even then:
+// it keeps that version, and gets all when it asks again.
+func (a *account) pushRoster(r *resource, k *roster.Known) {
+	n := 0
 	for item := range k.Roster.All() {
+		n++
 		ver := r.have
-		if left--; left == 0 {
-			ver = k.Ver()
+		if ver == "" {
+			ver = k.VerOfFirst(n)
 		}
 		push([]*resource{r}, rosterdoc.Change{Kind: rosterdoc.Added, New: item}, ver)
 	}
+	a.feature.opts.Metrics.Pushed(n)
 }
 
 // push sends an item. It is serialized once for those who keep versions and once for the others, if there are any.
@@ -251,15 +286,14 @@ func (a *account) RosterChanged(_, known *roster.Known, changes []rosterdoc.Chan
 		switch {
 		case r.interested && r.blank:
 			blank = append(blank, r)
-			r.blank = false
 		case r.interested:
 			current = append(current, r)
 		}
 	}
 	for _, r := range blank {
-		pushRoster(r, known)
+		a.fill(r, known)
 	}
-	a.feature.opts.Metrics.Pushed(len(blank)*known.Roster.Len() + len(current)*len(changes))
+	a.feature.opts.Metrics.Pushed(len(current) * len(changes))
 	pushChanges(current, known, changes)
 	for _, c := range changes {
 		a.follow(ctx, c, known)
