@@ -62,6 +62,8 @@ func (s *Server) addEngine(h *virtualHost, i int, log *slog.Logger) error {
 		Waiting: waiting(c.Roster), KeepBytes: keptBytes, Stored: storedRosters, Log: log, Metrics: h.metrics,
 	}
 	switch {
+	case s.opts.Rosters != nil:
+		o.Store = s.opts.Rosters
 	case s.store != nil:
 		o.Store = s.store
 	case c.Roster.URL == "":

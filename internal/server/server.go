@@ -19,6 +19,7 @@ import (
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/host"
 	"rollcall/internal/metrics"
+	"rollcall/internal/roster"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
 	"rollcall/internal/xmlstream"
@@ -30,6 +31,10 @@ type Options struct {
 	Version string
 	// Mount adds handlers to the HTTP listeners, by pattern (http.ServeMux): the demo's page.
 	Mount map[string]http.Handler
+
+	// Rosters keeps rosters instead of the data folder: in tests a server is started again and finds what the one before
+	// has left.
+	Rosters roster.Store
 
 	// Listen and DialRoster replace the network in tests; nil is the real one. Listen is called with the listener's
 	// name ("c2s", "c2s_tls", "http", "https") and its address.

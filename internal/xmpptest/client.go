@@ -163,6 +163,20 @@ func (c *Client) Receive(ctx context.Context) (*xmlstream.Element, error) {
 	}
 }
 
+// Poll gives the next stanza that has come, nil when none has. When the stream has ended the error says how. What was
+// on the way has come after synctest.Wait.
+func (c *Client) Poll() (*xmlstream.Element, error) {
+	select {
+	case el, ok := <-c.incoming:
+		if !ok {
+			return nil, fmt.Errorf("the stream has ended: %w", c.err)
+		}
+		return el, nil
+	default:
+		return nil, nil
+	}
+}
+
 // Close cuts the connection, without a word, and waits until the client has noticed.
 func (c *Client) Close() {
 	c.once.Do(func() { close(c.stopped) })

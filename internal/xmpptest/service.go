@@ -1,11 +1,13 @@
 package xmpptest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Service is a fake application that owns rosters: it answers GET /contacts/USER and can fail in every way that the
@@ -16,12 +18,15 @@ type Service struct {
 	mode    map[string]string // how each user's request is answered; "" is the key for everybody
 	fetches map[string]int
 	batches int
-	hold    chan struct{} // requests wait here while the service hangs
+	flying  map[string]int // requests that are under way
+	overlap int            // how often two requests for one user were
+	hold    chan struct{}  // requests wait here while the service hangs
 }
 
 // NewService makes a service that knows nobody: it answers 404.
 func NewService() *Service {
-	return &Service{rosters: map[string]string{}, mode: map[string]string{}, fetches: map[string]int{}}
+	return &Service{rosters: map[string]string{}, mode: map[string]string{}, fetches: map[string]int{},
+		flying: map[string]int{}}
 }
 
 // Set gives a user the roster that the JSON document describes.
@@ -31,7 +36,7 @@ func (s *Service) Set(user, document string) {
 	s.rosters[user] = document
 }
 
-// The ways a Service can be told to answer.
+// The ways a Service can be told to answer. Several can be said at once, with spaces between: what fails comes first.
 const (
 	Fine        = ""            // the roster, 404 for a user who has none
 	NotFound    = "404"         // any three digits: that status
@@ -50,6 +55,10 @@ const (
 	PlainJSON   = "text/plain"  // the roster, as old services label it
 	ShortLived  = "short-lived" // the roster with Cache-Control: max-age=60
 	Expiring    = "expiring"    // the roster with Cache-Control: max-age=60, stale-if-error=60
+	Late        = "late:"       // and a duration: the roster as it was when it was asked for, that much later
+	Flapping    = "flapping"    // the roster, and 503 every other time
+	SomeBad     = "some-bad"    // the roster, with contacts that are none
+	AllBad      = "all-bad"     // an object that is no roster, as an error may look
 )
 
 // Answer sets how requests for a user ("" for everybody's) are answered.
@@ -86,6 +95,47 @@ func (s *Service) Batches() int {
 	return s.batches
 }
 
+// Overlaps tells how often a user was asked about while a request about the same user was under way.
+func (s *Service) Overlaps() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overlap
+}
+
+// Busy tells how many requests are under way.
+func (s *Service) Busy() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, flying := range s.flying {
+		n += flying
+	}
+	return n
+}
+
+// enter counts a request. Of two that are under way, one may have been given up by who sent it: then its handler is
+// gone before any time passes.
+func (s *Service) enter(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetches[user]++
+	s.flying[user]++
+	if s.flying[user] == 1 {
+		return
+	}
+	s.mu.Unlock()
+	time.Sleep(1) // of the bubble's clock
+	s.mu.Lock()
+	if s.flying[user] > 1 {
+		s.overlap++
+	}
+}
+
+func (s *Service) leave(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flying[user]--
+}
+
 // ServeHTTP implements http.Handler.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && r.URL.Path == "/batch" {
@@ -93,25 +143,38 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user := strings.TrimPrefix(r.URL.Path, "/contacts/")
+	s.enter(user)
+	defer s.leave(user)
 	s.mu.Lock()
-	s.fetches[user]++
 	doc, known := s.rosters[user]
 	mode, own := s.mode[user]
 	if !own {
 		mode = s.mode[""]
 	}
-	hold := s.hold
+	hold, nth := s.hold, s.fetches[user]
 	s.mu.Unlock()
-	if mode == Hang && hold != nil {
-		wait(r, hold)
+	w.Header().Set("Content-Type", "application/json")
+	a := answer{w: w, r: r, doc: doc, hold: hold}
+	for _, word := range strings.Fields(mode) {
+		if word == Flapping && nth%2 == 1 {
+			word = "503"
+		}
+		if done := a.obey(word); done {
+			return
+		}
 	}
-	if mode == Hang {
-		mode = Fine
+	if !known {
+		w.WriteHeader(http.StatusNotFound)
+		return
 	}
-	if !known && (mode == Fine || mode == Truncated || mode == ETag || mode == PlainJSON || mode == ShortLived || mode == Expiring) {
-		mode = NotFound
+	if a.tag != "" {
+		w.Header().Set("ETag", a.tag)
+		if r.Header.Get("If-None-Match") == a.tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
 	}
-	s.write(w, r, mode, doc, hold)
+	fmt.Fprint(w, a.doc)
 }
 
 // serveBatch answers for many users (roster-http.md, section 4).
@@ -149,44 +212,72 @@ func (s *Service) serveBatch(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(docs)
 }
 
-func (s *Service) write(w http.ResponseWriter, r *http.Request, mode, doc string, hold chan struct{}) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	switch mode {
-	case Fine:
-		fmt.Fprint(w, doc)
-	case ShortLived:
-		h.Set("Cache-Control", "max-age=60")
-		fmt.Fprint(w, doc)
-	case Expiring:
-		h.Set("Cache-Control", "max-age=60, stale-if-error=60")
-		fmt.Fprint(w, doc)
-	case PlainJSON:
-		h.Set("Content-Type", "text/plain")
-		fmt.Fprint(w, doc)
-	case ETag:
-		tag := fmt.Sprintf(`"%x"`, doc)
-		h.Set("ETag", tag)
-		if r.Header.Get("If-None-Match") == tag {
-			w.WriteHeader(http.StatusNotModified)
-			return
+// answer is what a Service is about to say.
+type answer struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	doc  string
+	tag  string
+	hold chan struct{}
+}
+
+// obey does what one word of a mode says, and tells whether that was all.
+func (a *answer) obey(word string) (done bool) {
+	h := a.w.Header()
+	after, late := strings.CutPrefix(word, Late)
+	switch {
+	case late:
+		d, err := time.ParseDuration(after)
+		if err != nil {
+			panic(err) // the test is wrong
 		}
-		fmt.Fprint(w, doc)
+		pause(a.r, d)
+	case word == Hang:
+		if a.hold != nil {
+			wait(a.r, a.hold)
+		}
+	case word == ShortLived:
+		h.Set("Cache-Control", "max-age=60")
+	case word == Expiring:
+		h.Set("Cache-Control", "max-age=60, stale-if-error=60")
+	case word == PlainJSON:
+		h.Set("Content-Type", "text/plain")
+	case word == ETag:
+		a.tag = fmt.Sprintf(`"%x"`, sha256.Sum256([]byte(a.doc)))
+	case word == SomeBad:
+		a.doc = strings.Replace(a.doc, "{", `{"@": {}, "error": "the database is down", `, 1)
+		a.doc = strings.Replace(a.doc, ", }", "}", 1)
+	case word == Flapping:
+	default:
+		a.fail(word)
+		return true
+	}
+	return false
+}
+
+// fail gives an answer that is no roster.
+func (a *answer) fail(word string) {
+	w, h := a.w, a.w.Header()
+	switch word {
 	case HTML:
 		h.Set("Content-Type", "text/html")
 		fmt.Fprint(w, "<!doctype html><title>Sign in</title>")
 	case Array:
 		fmt.Fprint(w, "[]")
+	case AllBad:
+		fmt.Fprint(w, `{"error": "the database is down"}`)
 	case Truncated:
-		fmt.Fprint(w, doc[:len(doc)/2])
+		fmt.Fprint(w, a.doc[:len(a.doc)/2])
 	case Redirect:
-		http.Redirect(w, r, "http://elsewhere.example/", http.StatusFound)
+		http.Redirect(w, a.r, "http://elsewhere.example/", http.StatusFound)
 	case Stall:
 		fmt.Fprint(w, `{"half@example.com": `)
 		w.(http.Flusher).Flush()
-		wait(r, hold)
+		if a.hold != nil {
+			wait(a.r, a.hold)
+		}
 	case Huge:
-		for r.Context().Err() == nil {
+		for a.r.Context().Err() == nil {
 			if _, err := fmt.Fprintf(w, "{%65536s", ""); err != nil {
 				return
 			}
@@ -195,13 +286,23 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, mode, doc string
 		panic(http.ErrAbortHandler)
 	default:
 		code := 0
-		if _, err := fmt.Sscanf(mode, "%3d", &code); err != nil {
+		if _, err := fmt.Sscanf(word, "%3d", &code); err != nil {
 			code = http.StatusNotImplemented
 		}
 		if code == http.StatusTooManyRequests {
 			h.Set("Retry-After", "1")
 		}
 		w.WriteHeader(code)
+	}
+}
+
+// pause holds a request for a while, or until the server has given up on it.
+func pause(r *http.Request, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.Context().Done():
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"testing"
 
 	"rollcall/internal/config"
+	"rollcall/internal/roster"
 	"rollcall/internal/server"
 )
 
@@ -21,42 +21,46 @@ type Options struct {
 	Hosts      []string // localhost when there is none
 	Config     []string // lines of the configuration outside hosts
 	HostConfig []string // lines of the configuration of every host
+	PushOnly   bool     // there is no roster.url
+
+	Disk *Disk        // where rosters are kept; nil: nowhere
+	Log  slog.Handler // nil: what Log gives
+}
+
+// TB is what a World needs of a test.
+type TB interface {
+	Context() context.Context
+	Errorf(format string, args ...any)
 }
 
 // World is a whole server with a roster service, on a network in memory. It lives in a bubble of testing/synctest.
 type World struct {
-	t       *testing.T
+	t       TB
 	options Options
 	service *Service
 	log     syncBuffer
 
-	c2s, http, app *PipeListener
-	appServer      *http.Server
-	serving        sync.WaitGroup
-	cancel         context.CancelFunc
-	done           chan error
+	app       *PipeListener
+	appServer *http.Server
+	serving   sync.WaitGroup
+
+	// Of the server that is running:
+	mu        sync.Mutex // of the listeners: requests are sent while it is restarted
+	c2s, http *PipeListener
+	cancel    context.CancelFunc
+	done      chan error
 }
 
 // Start starts a world and returns when its server takes connections.
-func Start(t *testing.T, service *Service, o Options) (*World, error) {
+func Start(t TB, service *Service, o Options) (*World, error) {
 	if len(o.Hosts) == 0 {
 		o.Hosts = []string{"localhost"}
 	}
-	w := &World{t: t, options: o, service: service, done: make(chan error, 1),
-		c2s: NewPipeListener(5222), http: NewPipeListener(5280), app: NewPipeListener(80)}
-	cfg, err := config.Parse("the dialogue's configuration", w.toml())
-	if err != nil {
-		return nil, err
+	w := &World{t: t, options: o, service: service, app: NewPipeListener(80)}
+	if w.options.Log == nil {
+		w.options.Log = slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
-	srv, err := server.New(t.Context(), cfg, server.Options{
-		Log:     slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test",
-		Listen: func(name, _ string) (net.Listener, error) {
-			return map[string]net.Listener{"c2s": w.c2s, "http": w.http}[name], nil
-		},
-		DialRoster: func(ctx context.Context, _, _ string) (net.Conn, error) { return w.app.Dial(ctx) },
-	})
-	if err != nil {
+	if err := w.boot(); err != nil {
 		return nil, err
 	}
 	w.appServer = &http.Server{Handler: service, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
@@ -65,23 +69,56 @@ func Start(t *testing.T, service *Service, o Options) (*World, error) {
 			t.Errorf("the service ended with: %v", err)
 		}
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	w.cancel = cancel
-	go func() { w.done <- srv.Run(ctx) }()
+	return w, nil
+}
+
+// boot starts the server.
+func (w *World) boot() error {
+	cfg, err := config.Parse("the dialogue's configuration", w.toml())
+	if err != nil {
+		return err
+	}
+	listeners := map[string]net.Listener{}
+	w.mu.Lock()
+	w.c2s, w.http = NewPipeListener(5222), NewPipeListener(5280)
+	listeners["c2s"], listeners["http"] = w.c2s, w.http
+	w.mu.Unlock()
+	var rosters roster.Store
+	if w.options.Disk != nil {
+		rosters = w.options.Disk.attach()
+	}
+	srv, err := server.New(w.t.Context(), cfg, server.Options{
+		Log:        slog.New(w.options.Log),
+		Version:    "test",
+		Rosters:    rosters,
+		Listen:     func(name, _ string) (net.Listener, error) { return listeners[name], nil },
+		DialRoster: func(ctx context.Context, _, _ string) (net.Conn, error) { return w.app.Dial(ctx) },
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	w.cancel, w.done = cancel, make(chan error, 1)
+	done := w.done
+	go func() { done <- srv.Run(ctx) }()
 	select {
 	case <-srv.Ready():
-		return w, nil
-	case err := <-w.done:
-		return nil, fmt.Errorf("the server does not start: %w", err)
+		return nil
+	case err := <-done:
+		return fmt.Errorf("the server does not start: %w", err)
 	}
 }
 
 func (w *World) toml() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "data_dir = ''\n%s\n", strings.Join(w.options.Config, "\n"))
+	url := "roster.url = 'http://app/contacts/%s'"
+	if w.options.PushOnly {
+		url = ""
+	}
 	for _, h := range w.options.Hosts {
-		fmt.Fprintf(&b, "[[host]]\nname = '%s'\nauth.method = 'open'\nroster.url = 'http://app/contacts/%%s'\n%s\n",
-			h, strings.Join(w.options.HostConfig, "\n"))
+		fmt.Fprintf(&b, "[[host]]\nname = '%s'\nauth.method = 'open'\n%s\n%s\n",
+			h, url, strings.Join(w.options.HostConfig, "\n"))
 	}
 	return b.Bytes()
 }
@@ -109,11 +146,14 @@ func (w *World) Notify(host, query, body string) (status int, answer []byte, err
 
 // Ask sends a request to the HTTP API, from this machine. A PATCH is a merge patch.
 func (w *World) Ask(method, url, body string) (status int, answer []byte, err error) {
+	w.mu.Lock()
+	listener := w.http
+	w.mu.Unlock()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return w.http.Dial(ctx) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.Dial(ctx) },
 	}}
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -141,6 +181,24 @@ func (w *World) Log() string { return w.log.String() }
 
 // Stop tells the server to stop in good order; Close waits for it.
 func (w *World) Stop() { w.cancel() }
+
+// Restart stops the server in good order and starts it again. Clients must connect anew.
+func (w *World) Restart() error {
+	w.cancel()
+	if err := <-w.done; err != nil {
+		return fmt.Errorf("the server ended with: %w", err)
+	}
+	return w.boot()
+}
+
+// Crash ends the server as if its process had died, and starts it again: what it has not written is lost. Clients must
+// have been closed, so that they hear nothing of it.
+func (w *World) Crash() error {
+	if w.options.Disk != nil {
+		w.options.Disk.cut()
+	}
+	return w.Restart()
+}
 
 // Close stops what still runs; clients must have been closed, or the server closes them.
 func (w *World) Close() {
