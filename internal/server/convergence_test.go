@@ -2,317 +2,146 @@ package server_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
-	"math/rand/v2"
+	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
-	"rollcall/internal/ns"
-	"rollcall/internal/xmlstream"
-	"rollcall/internal/xmpptest"
+	"pgregory.net/rapid"
 )
 
-// TestConvergence lets a few users and their application do things at random, in an order that a seed decides, and then
-// compares what each client has come to believe with what is true: its roster, built from the result and the pushes as
-// RFC 6121 clients build it, equals the service's, and it sees exactly those resources of its contacts that it may see.
-// ROLLCALL_SEEDS sets how many seeds are tried, ROLLCALL_SEED one of them.
+// TestConvergence plays random sequences of what can happen to a server, its service and its clients, and then compares
+// what each client has come to believe with what is true: docs/reliability.md says what happens and what is compared.
+// A sequence is drawn before it is played, so that one that fails shrinks to the steps that are needed.
+//
+//	go test ./internal/server -run Convergence -rapid.checks=10000
+//	go test ./internal/server -run Convergence -rapid.seed=1 -convergence.log
+//
+// A failure prints the seed and the file that plays the shrunk sequence again.
 func TestConvergence(t *testing.T) {
-	first, last := 1, 200
-	if n, err := strconv.Atoi(os.Getenv("ROLLCALL_SEEDS")); err == nil {
-		last = n
-	}
-	if n, err := strconv.Atoi(os.Getenv("ROLLCALL_SEED")); err == nil {
-		first, last = n, n
-	}
-	for seed := first; seed <= last && !t.Failed(); seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { converge(t, uint64(seed)) })
+	for _, kind := range []kind{asked, askedMutual, told} {
+		t.Run(kind.name, func(t *testing.T) {
+			counts := map[string]int{}
+			first := "" // what happened when it failed first: not all that goroutines do is the same each time
+			defer func() {
+				t.Log(counts)
+				if t.Failed() {
+					t.Logf("what happened the first time:\n%s", first)
+				}
+			}()
+			rapid.Check(t, func(r *rapid.T) {
+				s := sequences.Draw(r, "sequence")
+				s.kind = kind
+				if failure, history := s.play(t, counts); failure != "" {
+					if first == "" {
+						first = history
+					}
+					r.Logf("what happened:\n%s", history)
+					r.Fatal(failure)
+				}
+			})
 		})
 	}
 }
 
-var people = []string{"ann", "ben", "cid", "dot"}
+var logToo = flag.Bool("convergence.log", false, "write the server's log to standard error")
 
-// town is a world and what is true in it.
-type town struct {
-	*testing.T
-	rnd     *rand.Rand
-	service *xmpptest.Service
-	world   *xmpptest.World
-	truth   map[string]map[string]string // user → contact → subscription
-	names   map[string]map[string]string // user → contact → name
-	views   []*view
-	history []string
+// kind is what the host is like.
+type kind struct {
+	name     string
+	pushOnly bool // nobody is asked for rosters
+	mutual   bool
 }
 
-func converge(t *testing.T, seed uint64) {
-	w := &town{T: t, rnd: rand.New(rand.NewPCG(seed, 0)), service: xmpptest.NewService(),
-		truth: map[string]map[string]string{}, names: map[string]map[string]string{}}
-	for _, p := range people {
-		w.truth[p], w.names[p] = map[string]string{}, map[string]string{}
-		w.publish(p)
-	}
-	var options xmpptest.Options
-	mutual := seed%2 == 1
-	if mutual {
-		options.HostConfig = []string{"roster.mutual = true"}
-	}
-	world, err := xmpptest.Start(t, w.service, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.world = world
-	defer func() {
-		for _, v := range w.views {
-			v.client.Close()
-		}
-		world.Close()
-	}()
-	for range 150 {
-		w.step()
-	}
-	// The end: the service is well, everything has been notified, and time has passed for retries.
-	for _, p := range people {
-		w.service.Answer(p, xmpptest.Fine)
-	}
-	w.service.Release()
-	w.notify(people...)
-	time.Sleep(time.Minute) // of the bubble's clock
-	for _, v := range w.views {
-		v.hear()
-		v.check(mutual)
-	}
-	if t.Failed() {
-		t.Logf("what happened:\n%s", strings.Join(w.history, "\n"))
-	}
+var (
+	asked       = kind{name: "asked"}
+	askedMutual = kind{name: "mutual", mutual: true}
+	told        = kind{name: "told", pushOnly: true}
+)
+
+// sequence is what is going to happen.
+type sequence struct {
+	kind   kind
+	Disk   int  // where rosters are
+	Lost   bool // in the end nothing is notified: copies grow old
+	Merges int  // bits: which of the clients never delete what a whole roster leaves out
+	Know   int  // bits: who has whom from the beginning
+	Steps  []step
 }
 
-func (w *town) say(format string, args ...any) {
-	w.history = append(w.history, fmt.Sprintf(format, args...))
+// step is one thing that happens. What the numbers mean depends on Do, and on who is there.
+type step struct {
+	Do         action
+	A, B, C, D int
+	Amid       bool // the next step comes before all that this one set off is done
 }
 
-func (w *town) publish(user string) {
-	var items []string
-	for c, sub := range w.truth[user] {
-		items = append(items, fmt.Sprintf("%q: {\"subscription\": %q, \"name\": %q}", c+"@localhost", sub, w.names[user][c]))
+var sequences = rapid.Custom(func(r *rapid.T) sequence {
+	return sequence{
+		Disk:   rapid.IntRange(0, 99).Draw(r, "disk"),
+		Lost:   rapid.IntRange(0, 3).Draw(r, "lost") == 3,
+		Merges: rapid.IntRange(0, 1<<6-1).Draw(r, "merges"),
+		Know:   rapid.IntRange(0, 1<<9-1).Draw(r, "know"),
+		Steps:  slices.Concat(rapid.SliceOfN(rapid.SliceOf(steps), chapters, chapters).Draw(r, "chapters")...),
 	}
-	sort.Strings(items)
-	w.service.Set(user, "{"+strings.Join(items, ", ")+"}")
-}
+})
 
-func (w *town) notify(users ...string) {
-	body := `["` + strings.Join(users, `", "`) + `"]`
-	w.say("the service notifies %s", body)
-	if status, answer, err := w.world.Notify("", "", body); err != nil || status != 200 {
-		w.Fatalf("notification: %d %s %v", status, answer, err)
-	}
-}
+// chapters of some five steps each make a sequence: a slice of rapid's own making would be shorter.
+const chapters = 14
 
-// step does one thing.
-func (w *town) step() {
-	user := people[w.rnd.IntN(len(people))]
-	switch n := w.rnd.IntN(20); {
-	case n < 3:
-		w.connect(user)
-	case n < 5 && len(w.views) > 0:
-		i := w.rnd.IntN(len(w.views))
-		w.say("%s goes", w.views[i].client.JID)
-		w.views[i].client.Close()
-		w.views = slices.Delete(w.views, i, i+1)
-	case n < 9 && len(w.views) > 0:
-		w.views[w.rnd.IntN(len(w.views))].act()
-	case n < 14:
-		w.change(user)
-	case n < 17:
-		w.notify(user, people[w.rnd.IntN(len(people))])
-	case n == 17:
-		mode := []string{xmpptest.NotFound, xmpptest.HTML, "503", xmpptest.Hang, xmpptest.Drop}[w.rnd.IntN(5)]
-		w.say("the service answers %s with %s", user, mode)
-		w.service.Answer(user, mode)
-	case n == 18:
-		w.say("the service is well")
-		for _, p := range people {
-			w.service.Answer(p, xmpptest.Fine)
-		}
-		w.service.Release()
-	default:
-		d := time.Duration(w.rnd.IntN(3000)) * time.Millisecond
-		w.say("%v pass", d)
-		time.Sleep(d) // of the bubble's clock
-	}
-	if w.rnd.IntN(2) == 0 { // otherwise the next thing comes on top of this one
-		synctest.Wait()
-	}
-}
+// GoString is what a failure prints: the history says more.
+func (s sequence) GoString() string { return fmt.Sprintf("%d steps", len(s.Steps)) }
 
-// change changes one roster.
-func (w *town) change(user string) {
-	contact := people[w.rnd.IntN(len(people))]
-	if contact == user {
-		return
+var steps = rapid.Custom(func(r *rapid.T) step {
+	small := rapid.IntRange(0, 23)
+	return step{
+		Do:   rapid.SampledFrom(weighted).Draw(r, "do"),
+		A:    small.Draw(r, "A"),
+		B:    small.Draw(r, "B"),
+		C:    small.Draw(r, "C"),
+		D:    small.Draw(r, "D"),
+		Amid: rapid.Bool().Draw(r, "amid"),
 	}
-	switch w.rnd.IntN(3) {
-	case 0:
-		delete(w.truth[user], contact)
-	case 1:
-		w.truth[user][contact] = []string{"both", "to", "from", "none"}[w.rnd.IntN(4)]
-	default:
-		w.truth[user][contact] = "both"
-		w.names[user][contact] = fmt.Sprint("name ", w.rnd.IntN(100))
-	}
-	w.say("%s has %s as %q", user, contact, w.truth[user][contact])
-	w.publish(user)
-}
+})
 
-// view is a client and what it believes.
-type view struct {
-	town      *town
-	user      string
-	client    *xmpptest.Client
-	asked     bool
-	available bool
-	roster    map[string]string // contact → subscription and name
-	seen      map[string]bool   // full JIDs of others that are available
-	pushed    map[string]bool   // ids
-}
-
-func (w *town) connect(user string) {
-	if len(w.views) > 12 {
-		return
-	}
-	c, err := w.world.Connect(w.Context(), user, fmt.Sprint("r", w.rnd.IntN(3)))
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.say("%s comes", c.JID)
-	// A resource that is there already is replaced by the new one.
-	w.views = slices.DeleteFunc(w.views, func(v *view) bool {
-		same := v.client.JID == c.JID
-		if same {
-			v.client.Close()
-		}
-		return same
-	})
-	w.views = append(w.views, &view{town: w, user: user, client: c, roster: map[string]string{},
-		seen: map[string]bool{}, pushed: map[string]bool{}})
-}
-
-// act has a client do something.
-func (v *view) act() {
-	xml := ""
-	switch v.town.rnd.IntN(4) {
-	case 0:
-		v.asked = true
-		xml = "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>"
-	case 1:
-		if v.available {
-			v.available = false
-			xml = "<presence type='unavailable'/>"
-			break
-		}
-		fallthrough
-	default:
-		v.available = true
-		xml = fmt.Sprintf("<presence><priority>%d</priority></presence>", v.town.rnd.IntN(5))
-	}
-	v.town.say("%s sends %s", v.client.JID, xml)
-	if err := v.client.Send(xml); err != nil {
-		v.town.Fatal(err)
-	}
-	if !v.available {
-		synctest.Wait()
-		v.hear()
-		v.seen = map[string]bool{} // who is unavailable sees nobody
-	}
-}
-
-// hear reads what has come.
-func (v *view) hear() {
-	if err := v.client.Send("<iq type='get' id='barrier'><ping xmlns='urn:xmpp:ping'/></iq>"); err != nil {
-		v.town.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(v.town.Context(), time.Minute)
-	defer cancel()
-	for {
-		el, err := v.client.Receive(ctx)
-		if err != nil {
-			v.town.Fatalf("%s: %v\n%s", v.client.JID, err, strings.Join(v.town.history, "\n"))
-		}
-		switch {
-		case el.Attr("id") == "barrier":
-			return
-		case el.Local == "presence":
-			v.town.say("%s hears %s", v.client.JID, el)
-			v.seen[el.Attr("from")] = el.Attr("type") == ""
-		case el.Local == "iq" && el.Child(ns.Roster, "query") != nil:
-			v.hearRoster(el)
-		}
-	}
-}
-
-func (v *view) hearRoster(iq *xmlstream.Element) {
-	switch iq.Attr("type") {
-	case "result":
-		v.roster = map[string]string{}
-	case "set":
-		if v.pushed[iq.Attr("id")] {
-			v.town.Errorf("%s: the push %s came twice", v.client.JID, iq.Attr("id"))
-		}
-		v.pushed[iq.Attr("id")] = true
-	}
-	for item := range iq.Child(ns.Roster, "query").Elements() {
-		contact, _, _ := strings.Cut(item.Attr("jid"), "@")
-		if item.Attr("subscription") == "remove" {
-			if v.roster[contact] == "" {
-				v.town.Errorf("%s: %s was removed, who was not there", v.client.JID, contact)
+// play plays a sequence in a bubble and tells what was wrong, "" when nothing was, and what happened.
+func (s sequence) play(t *testing.T, counts map[string]int) (failure, history string) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w := newTown(ctx, s)
+		defer func() {
+			if p := recover(); p != nil {
+				w.fail("panic", "%v\n%s", p, debug.Stack())
 			}
-			delete(v.roster, contact)
-			continue
+			w.close()
+			for what, times := range w.counts {
+				counts[what] += times
+			}
+			failure, history = w.failure(), strings.Join(w.history, "\n")
+		}()
+		if !w.start(s.Disk) {
+			return
 		}
-		state := item.Attr("subscription") + " " + item.Attr("name")
-		if iq.Attr("type") == "set" && v.roster[contact] == state {
-			v.town.Errorf("%s: %s was pushed without a change", v.client.JID, contact)
+		for _, st := range s.Steps {
+			w.do(st)
+			if w.failure() != "" {
+				return
+			}
 		}
-		v.roster[contact] = state
-	}
+		w.calm()
+	})
+	return failure, history
 }
 
-// check compares what the client believes with the truth.
-func (v *view) check(mutual bool) {
-	w := v.town
-	if v.asked {
-		want := map[string]string{}
-		for c, sub := range w.truth[v.user] {
-			want[c] = sub + " " + w.names[v.user][c]
-		}
-		if fmt.Sprint(want) != fmt.Sprint(v.roster) {
-			w.Errorf("%s has the roster %v, the service %v", v.client.JID, v.roster, want)
-		}
+func serverLog() slog.Handler {
+	if !*logToo {
+		return slog.DiscardHandler
 	}
-	if !v.available {
-		return
-	}
-	for _, other := range w.views {
-		if other == v {
-			continue
-		}
-		mine, theirs := w.truth[v.user][other.user], w.truth[other.user][v.user]
-		may := theirs == "both" || theirs == "from"
-		wants := mine == "both" || mine == "to"
-		own := other.user == v.user
-		// A contact whom the roster does not ask for may show all the same; what the client makes of it is up to it.
-		if !own && !wants && (may && !mutual) {
-			continue
-		}
-		want := other.available && (own || (may && wants))
-		if got := v.seen[other.client.JID]; got != want {
-			w.Errorf("%s sees %s: %v, should be %v (its roster %q, theirs %q)", v.client.JID, other.client.JID, got, want, mine, theirs)
-		}
-	}
+	return slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 }
