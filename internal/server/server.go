@@ -32,6 +32,9 @@ type Options struct {
 	// Mount adds handlers to the HTTP listeners, by pattern (http.ServeMux): the demo's page.
 	Mount map[string]http.Handler
 
+	// LeaveMemory leaves the pace of the garbage collector alone: tests have many servers in one process.
+	LeaveMemory bool
+
 	// Rosters keeps rosters instead of the data folder: in tests a server is started again and finds what the one before
 	// has left.
 	Rosters roster.Store
@@ -162,7 +165,9 @@ func (s *Server) Run(ctx context.Context) error {
 			h.host.Start()
 		}
 		s.serve()
-		s.serving.Go(func() { keepMemory(s.alive) })
+		if !s.opts.LeaveMemory {
+			s.serving.Go(func() { keepMemory(s.alive) })
+		}
 		close(s.ready)
 		s.log.Info("ready", "version", s.opts.Version)
 		select {

@@ -88,11 +88,12 @@ func (w *World) boot() error {
 		rosters = w.options.Disk.attach()
 	}
 	srv, err := server.New(w.t.Context(), cfg, server.Options{
-		Log:        slog.New(w.options.Log),
-		Version:    "test",
-		Rosters:    rosters,
-		Listen:     func(name, _ string) (net.Listener, error) { return listeners[name], nil },
-		DialRoster: func(ctx context.Context, _, _ string) (net.Conn, error) { return w.app.Dial(ctx) },
+		Log:         slog.New(w.options.Log),
+		Version:     "test",
+		Rosters:     rosters,
+		LeaveMemory: true,
+		Listen:      func(name, _ string) (net.Listener, error) { return listeners[name], nil },
+		DialRoster:  func(ctx context.Context, _, _ string) (net.Conn, error) { return w.app.Dial(ctx) },
 	})
 	if err != nil {
 		return err
