@@ -11,6 +11,9 @@
 //		</iq>
 //	john/phone receives nothing
 //
+// A value that nobody knows beforehand is * where it does not matter, and otherwise has a name: where a client receives
+// ver='$first', any version will do, and where it stands again it is that one.
+//
 // What one step set off has happened before the next step: after each, the dialogue waits until every goroutine of the
 // server waits as well (synctest.Wait). Time passes on a fake clock, and "receives nothing" asks the server for a ping
 // and takes its answer as the proof that nothing came before it.
@@ -20,6 +23,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,7 +40,7 @@ func Run(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		d := &dialogue{t: t, service: NewService(), clients: map[string]*Client{}}
+		d := &dialogue{t: t, service: NewService(), clients: map[string]*Client{}, names: map[string]string{}}
 		defer d.stop()
 		for _, s := range steps {
 			if err := d.play(s); err != nil {
@@ -55,6 +59,7 @@ type dialogue struct {
 	options Options
 	world   *World // nil until the first step that needs it
 	clients map[string]*Client
+	names   map[string]string // values that have got a name
 	barrier int
 }
 
@@ -91,11 +96,7 @@ func (d *dialogue) play(s step) error {
 	case "operator":
 		return d.operate(s.words)
 	case "server":
-		if s.words != "stops" {
-			return fmt.Errorf("what does the server do? stops")
-		}
-		d.world.Stop()
-		return nil
+		return d.playServer(s)
 	}
 	if err := d.start(); err != nil {
 		return err
@@ -110,6 +111,32 @@ func (d *dialogue) play(s step) error {
 		return nil
 	}
 	return d.playClient(s)
+}
+
+func (d *dialogue) playServer(s step) error {
+	switch s.words {
+	case "has a disk": // where it keeps rosters
+		d.options.Disk = NewDisk(nil)
+		return nil
+	case "stops":
+		d.world.Stop()
+		return nil
+	case "restarts", "crashes":
+		restart := d.world.Restart
+		if s.words == "crashes" {
+			for _, c := range d.clients { // they hear nothing of it
+				c.Close()
+			}
+			restart = d.world.Crash
+		}
+		err := restart()
+		for _, c := range d.clients {
+			c.Close()
+		}
+		clear(d.clients)
+		return err
+	}
+	return fmt.Errorf("what does the server do? has a disk, stops, restarts, crashes")
 }
 
 // start starts server and service, once, when all that configures them has been read.
@@ -141,6 +168,8 @@ func (d *dialogue) playService(s step) error {
 		return nil
 	case "notifies": // notifies ["john"] and gets 200 {...}
 		return d.notify(rest)
+	case "changes": // changes john 100 times to {...}, where each # is a number
+		return d.change(who, what)
 	case "was": // was asked 2 times about john, was asked 3 times in batches
 		var n int
 		var user string
@@ -161,7 +190,7 @@ func (d *dialogue) playService(s step) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("what does the service do? has, answers, releases, notifies, was asked")
+	return fmt.Errorf("what does the service do? has, answers, releases, notifies, changes, was asked")
 }
 
 // notify posts a body to the refresh endpoint, with an optional ?query before it, and compares the answer.
@@ -214,6 +243,22 @@ func (d *dialogue) operate(words string) error {
 	return nil
 }
 
+// change changes a user's roster many times and notifies each time.
+func (d *dialogue) change(user, words string) error {
+	var times int
+	if _, err := fmt.Sscanf(words, "%d times to", &times); err != nil {
+		return err
+	}
+	_, doc, _ := strings.Cut(words, " to ")
+	for i := range times {
+		d.service.Set(user, strings.ReplaceAll(doc, "#", strconv.Itoa(i+1)))
+		if err := d.notify(fmt.Sprintf(`[%q] and gets 200 {"updated": 1, "errors": 0}`, user)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sameJSON compares an answer with what is expected of it; members that are not mentioned may be anything.
 func sameJSON(want string, got []byte) bool {
 	var w, g map[string]any
@@ -249,7 +294,11 @@ func (d *dialogue) playClient(s step) error {
 	}
 	switch s.words {
 	case "sends":
-		err := c.Send(s.xml)
+		xml := s.xml
+		for name, value := range d.names {
+			xml = strings.ReplaceAll(xml, "'"+name+"'", "'"+value+"'")
+		}
+		err := c.Send(xml)
 		synctest.Wait()
 		return err
 	case "receives":
@@ -308,11 +357,11 @@ func (d *dialogue) receives(ctx context.Context, c *Client, s step, anyOrder boo
 		}
 		i := 0
 		if anyOrder {
-			for i < len(expected)-1 && Match(expected[i], got) != "" {
+			for i < len(expected)-1 && match(expected[i], got, maps.Clone(d.names)) != "" {
 				i++
 			}
 		}
-		if diff := Match(expected[i], got); diff != "" {
+		if diff := match(expected[i], got, d.names); diff != "" {
 			return fmt.Errorf("%s\n\texpected: %s\n\treceived: %s", diff, expected[i], got)
 		}
 		expected = append(expected[:i], expected[i+1:]...)

@@ -2,6 +2,7 @@ package xmpptest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,11 +14,15 @@ const Any = "*"
 
 // Match tells how an element differs from what a dialogue expects: "" when it does not. Attributes and children are
 // compared without regard to order; an attribute or text that is expected to be Any must be there.
-func Match(want, got *xmlstream.Element) string {
+func Match(want, got *xmlstream.Element) string { return match(want, got, map[string]string{}) }
+
+// match is Match with names for values that are not known beforehand: an attribute that is expected to be $NAME is
+// what it was where the name stood before. names gets those that are new.
+func match(want, got *xmlstream.Element, names map[string]string) string {
 	if want.Space != got.Space || want.Local != got.Local {
 		return fmt.Sprintf("<%s xmlns='%s'> instead of <%s xmlns='%s'>", got.Local, got.Space, want.Local, want.Space)
 	}
-	if diff := matchAttrs(want, got); diff != "" {
+	if diff := matchAttrs(want, got, names); diff != "" {
 		return diff
 	}
 	if w, g := strings.TrimSpace(want.Text()), strings.TrimSpace(got.Text()); w != g && (w != Any || g == "") {
@@ -25,7 +30,14 @@ func Match(want, got *xmlstream.Element) string {
 	}
 	rest := slices.Collect(got.Elements())
 	for w := range want.Elements() {
-		i := slices.IndexFunc(rest, func(g *xmlstream.Element) bool { return Match(w, g) == "" })
+		i := slices.IndexFunc(rest, func(g *xmlstream.Element) bool {
+			learned := maps.Clone(names) // what is learned of the wrong child is not true
+			if match(w, g, learned) != "" {
+				return false
+			}
+			maps.Copy(names, learned)
+			return true
+		})
 		if i < 0 {
 			return fmt.Sprintf("no such child of <%s>: %s", want.Local, w)
 		}
@@ -37,12 +49,17 @@ func Match(want, got *xmlstream.Element) string {
 	return ""
 }
 
-func matchAttrs(want, got *xmlstream.Element) string {
+func matchAttrs(want, got *xmlstream.Element, names map[string]string) string {
 	for _, w := range want.Attrs {
 		i := slices.IndexFunc(got.Attrs, func(g xmlstream.Attr) bool { return g.Local == w.Local && g.Space == w.Space })
 		switch {
 		case i < 0:
 			return fmt.Sprintf("<%s> has no %s", want.Local, w.Local)
+		case strings.HasPrefix(w.Value, "$"):
+			if known, ok := names[w.Value]; ok && known != got.Attrs[i].Value {
+				return fmt.Sprintf("<%s %s='%s'> instead of %s, which is '%s'", want.Local, w.Local, got.Attrs[i].Value, w.Value, known)
+			}
+			names[w.Value] = got.Attrs[i].Value
 		case w.Value != Any && got.Attrs[i].Value != w.Value:
 			return fmt.Sprintf("<%s %s='%s'> instead of '%s'", want.Local, w.Local, got.Attrs[i].Value, w.Value)
 		}
