@@ -30,7 +30,7 @@ func (w *town) calm() {
 			d.ask(ownVersion)
 		}
 	}
-	w.settle()
+	w.pass(time.Second)
 	w.compare()
 	for _, d := range w.devices {
 		if d.client != nil {
@@ -42,6 +42,7 @@ func (w *town) calm() {
 	if slices.ContainsFunc(all, func(p *person) bool { return p.blurred }) {
 		w.pass(25 * time.Minute) // who was offline has been asked about once, and the guard wants to hear it twice
 	}
+	w.pass(time.Second)
 	w.compare()
 	if n := w.service.Overlaps(); n > 0 {
 		w.fail("two requests at a time for one user", "%d times", n)

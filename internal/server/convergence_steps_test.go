@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"rollcall/internal/xmpptest"
@@ -200,8 +201,8 @@ func (w *town) serviceTurns(p *person, s step) {
 		w.say("the service answers %s with %q", p.name, mode)
 		p.mode = mode
 		w.service.Answer(p.name, mode)
-		if mode == xmpptest.AllBad { // which may be taken for an empty roster
-			p.blurred = true
+		p.blurred = p.blurred || strings.Contains(mode, "-bad") // of no contact, some are all
+		if mode == xmpptest.AllBad {                            // which may be taken for an empty roster
 			was := maps.Clone(p.roster)
 			for name := range was {
 				p.set(name, contact{})

@@ -24,7 +24,7 @@ import (
 //
 // A failure prints the seed and the file that plays the shrunk sequence again.
 func TestConvergence(t *testing.T) {
-	for _, kind := range []kind{asked, askedMutual, told} {
+	for _, kind := range []kind{asked, askedMutual, batched, told} {
 		t.Run(kind.name, func(t *testing.T) {
 			counts := map[string]int{}
 			first := "" // what happened when it failed first: not all that goroutines do is the same each time
@@ -54,6 +54,7 @@ var logToo = flag.Bool("convergence.log", false, "write the server's log to stan
 // kind is what the host is like.
 type kind struct {
 	name     string
+	batches  bool // rosters are asked for together
 	pushOnly bool // nobody is asked for rosters
 	mutual   bool
 }
@@ -61,6 +62,7 @@ type kind struct {
 var (
 	asked       = kind{name: "asked"}
 	askedMutual = kind{name: "mutual", mutual: true}
+	batched     = kind{name: "batched", batches: true}
 	told        = kind{name: "told", pushOnly: true}
 )
 

@@ -139,6 +139,9 @@ func (w *town) start(disk int) bool {
 		w.disk = xmpptest.NewDisk(nil)
 	}
 	o.Disk = w.disk
+	if w.kind.batches {
+		o.HostConfig = []string{"roster.batch_url = 'http://app/batch'"}
+	}
 	if w.kind.mutual {
 		o.HostConfig = []string{"roster.mutual = true"}
 	}

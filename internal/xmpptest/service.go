@@ -145,25 +145,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user := strings.TrimPrefix(r.URL.Path, "/contacts/")
 	s.enter(user)
 	defer s.leave(user)
-	s.mu.Lock()
-	doc, known := s.rosters[user]
-	mode, own := s.mode[user]
-	if !own {
-		mode = s.mode[""]
-	}
-	hold, nth := s.hold, s.fetches[user]
-	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	a := answer{w: w, r: r, doc: doc, hold: hold}
-	for _, word := range strings.Fields(mode) {
-		if word == Flapping && nth%2 == 1 {
-			word = "503"
-		}
-		if done := a.obey(word); done {
-			return
-		}
+	a := s.prepare(w, r, user)
+	if a.play() {
+		return
 	}
-	if !known {
+	if !a.known {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
@@ -177,7 +164,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, a.doc)
 }
 
-// serveBatch answers for many users (roster-http.md, section 4).
+// serveBatch answers for many users (roster-http.md, section 4). Who is not to be answered well is null, and what lasts
+// long for one does for all.
 func (s *Service) serveBatch(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		Users []string          `json:"users"`
@@ -187,38 +175,73 @@ func (s *Service) serveBatch(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	tags, docs := map[string]string{}, map[string]any{}
+	tags, docs := map[string]string{}, map[string]any{"etags": nil}
 	s.mu.Lock()
 	s.batches++
-	for _, user := range asked.Users {
-		s.fetches[user]++
-		doc, known := s.rosters[user]
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	answers := make([]answer, len(asked.Users))
+	for i, user := range asked.Users {
+		s.enter(user)
+		defer s.leave(user)
+		answers[i] = s.prepare(w, r, user)
+	}
+	for i, user := range asked.Users {
+		a := &answers[i]
 		docs[user] = nil
-		if !known {
-			continue
+		a.quiet = true
+		switch done := a.play(); {
+		case done || !a.known:
+		case a.tag != "" && asked.ETags[user] == a.tag:
+			docs[user] = true
+		default:
+			docs[user] = json.RawMessage(a.doc)
 		}
-		docs[user] = json.RawMessage(doc)
-		if s.mode[user] == ETag {
-			tags[user] = fmt.Sprintf("%x", doc)
-			if asked.ETags[user] == tags[user] {
-				docs[user] = true
-			}
+		if a.tag != "" {
+			tags[user] = a.tag
 		}
 	}
-	s.mu.Unlock()
 	docs["etags"] = tags
-	w.Header().Set("Content-Type", "application/json")
 	// It fails when the asker is gone.
 	_ = json.NewEncoder(w).Encode(docs)
 }
 
+// prepare takes down what there is to say about a user.
+func (s *Service) prepare(w http.ResponseWriter, r *http.Request, user string) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mode, own := s.mode[user]
+	if !own {
+		mode = s.mode[""]
+	}
+	doc, known := s.rosters[user]
+	return answer{w: w, r: r, doc: doc, known: known, hold: s.hold, mode: mode, nth: s.fetches[user]}
+}
+
+// play does what the mode says, and tells whether that was all.
+func (a *answer) play() (done bool) {
+	for _, word := range strings.Fields(a.mode) {
+		if word == Flapping && a.nth%2 == 1 {
+			word = "503"
+		}
+		if a.obey(word) {
+			return true
+		}
+	}
+	return false
+}
+
 // answer is what a Service is about to say.
 type answer struct {
-	w    http.ResponseWriter
-	r    *http.Request
-	doc  string
-	tag  string
-	hold chan struct{}
+	w     http.ResponseWriter
+	r     *http.Request
+	doc   string
+	known bool // there is one
+	tag   string
+	hold  chan struct{}
+	mode  string
+	nth   int  // request about the user
+	quiet bool // it is one of many, and does not say how it fails
 }
 
 // obey does what one word of a mode says, and tells whether that was all.
@@ -248,8 +271,12 @@ func (a *answer) obey(word string) (done bool) {
 		a.doc = strings.Replace(a.doc, "{", `{"@": {}, "error": "the database is down", `, 1)
 		a.doc = strings.Replace(a.doc, ", }", "}", 1)
 	case word == Flapping:
+	case word == AllBad:
+		a.doc = `{"error": "the database is down"}`
 	default:
-		a.fail(word)
+		if !a.quiet {
+			a.fail(word)
+		}
 		return true
 	}
 	return false
@@ -264,8 +291,6 @@ func (a *answer) fail(word string) {
 		fmt.Fprint(w, "<!doctype html><title>Sign in</title>")
 	case Array:
 		fmt.Fprint(w, "[]")
-	case AllBad:
-		fmt.Fprint(w, `{"error": "the database is down"}`)
 	case Truncated:
 		fmt.Fprint(w, a.doc[:len(a.doc)/2])
 	case Redirect:
