@@ -41,6 +41,7 @@ type RosterSave struct {
 }
 
 // SaveRosters writes rosters, each over what there was of the same user, and adds to their journals: all of it or none.
+// A version that is in the journal already is written over: it was written by a call of which nobody knows how it ended.
 func (s *Store) SaveRosters(ctx context.Context, saves []RosterSave) error {
 	err := s.inTransaction(ctx, func(tx *sql.Tx) error { return saveRosters(ctx, tx, saves) })
 	if err != nil {
@@ -61,7 +62,9 @@ func saveRosters(ctx context.Context, tx *sql.Tx, saves []RosterSave) error {
 	}
 	defer row.Close()
 	change, err := tx.PrepareContext(ctx, `INSERT INTO roster_journal (host, username, version, tag, contact, before, at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (host, username, version) DO UPDATE SET tag = excluded.tag, contact = excluded.contact,
+			before = excluded.before, at = excluded.at`)
 	if err != nil {
 		return err
 	}
