@@ -17,9 +17,16 @@ func (w *town) calm() {
 	w.pass(40 * time.Second) // requests are answered within 30 s
 	w.posts.Wait()
 	all := slices.Collect(maps.Values(w.folk))
-	if w.lost {
+	switch {
+	case w.kind.pushOnly:
+		for _, p := range all { // that the application tries again, or begins
+			if p.unsure || p.turn == 0 || p.floor == 0 {
+				w.put(p)
+			}
+		}
+	case w.lost:
 		w.pass(25 * time.Minute) // twice the age: the guard wants to hear it twice
-	} else {
+	default:
 		w.notify(all...)
 		w.notify(all...) // again, for the guard
 	}

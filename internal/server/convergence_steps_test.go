@@ -24,6 +24,11 @@ const (
 	notify
 	notifyLater
 	storm
+	putWhole
+	patchOne
+	patchOneLater
+	patchTwo
+	confirm
 	serviceTurns // to another way of answering
 	serviceWell
 	timePasses
@@ -36,7 +41,8 @@ const (
 var weighted = func() (all []action) {
 	for a, times := range map[action]int{
 		connect: 12, cutOff: 5, hearSome: 3, askRoster: 12, presence: 10, change: 20, changeCrowd: 1, notify: 10,
-		notifyLater: 8, storm: 1, serviceTurns: 8, serviceWell: 4, timePasses: 10, diskTurns: 1, restart: 2, crash: 2,
+		notifyLater: 8, storm: 1,
+		putWhole: 4, patchOne: 6, patchOneLater: 3, patchTwo: 2, confirm: 2, serviceTurns: 8, serviceWell: 4, timePasses: 10, diskTurns: 1, restart: 2, crash: 2,
 	} {
 		for range times {
 			all = append(all, a)
@@ -81,6 +87,8 @@ func (w *town) do(s step) {
 		w.later(w.some(s)...)
 	case storm:
 		w.storm(p, 2+s.B)
+	case putWhole, patchOne, patchOneLater, patchTwo, confirm:
+		w.send(p, s)
 	case serviceTurns:
 		w.serviceTurns(p, s)
 	case serviceWell:
@@ -138,11 +146,49 @@ func (w *town) some(s step) (folk []*person) {
 	return folk
 }
 
-// change changes one contact.
+// send changes a contact, mostly, and sends it.
+func (w *town) send(p *person, s step) {
+	switch s.Do {
+	case putWhole:
+		w.put(p)
+	case confirm:
+		w.confirm(p)
+	case patchTwo:
+		q := w.folk[people[(s.A+1+s.B%2)%len(people)]]
+		for _, two := range [][2]*person{{p, q}, {q, p}} {
+			two[0].set(two[1].name, contact{sub: "both"})
+			w.publish(two[0])
+		}
+		w.patchMany(p, q)
+	default:
+		name := w.changeOne(p, s)
+		switch {
+		case name == "":
+		case s.Do == patchOne:
+			w.patch(p, name)
+		default:
+			w.patchLater(p, name)
+		}
+	}
+}
+
+// change changes one contact. Where nobody is asked, it is sent.
 func (w *town) change(p *person, s step) {
+	name := w.changeOne(p, s)
+	switch {
+	case name == "" || !w.kind.pushOnly:
+	case s.D%2 == 0:
+		w.patch(p, name)
+	default:
+		w.put(p)
+	}
+}
+
+// changeOne changes one contact and gives its name, "" when there is none.
+func (w *town) changeOne(p *person, s step) string {
 	name := append([]string{"dot"}, people...)[s.B%4]
 	if name == p.name {
-		return
+		return ""
 	}
 	c := p.roster[name]
 	switch {
@@ -160,6 +206,7 @@ func (w *town) change(p *person, s step) {
 	w.say("%s has %s as %+v", p.name, name, c)
 	p.set(name, c)
 	w.publish(p)
+	return name
 }
 
 // changeCrowd adds many contacts, or removes them.
@@ -174,6 +221,9 @@ func (w *town) changeCrowd(p *person) {
 		p.set(fmt.Sprint("n", i), c)
 	}
 	w.publish(p)
+	if w.kind.pushOnly {
+		w.put(p)
+	}
 }
 
 // storm notifies often about one user: "a storm of notifications for one user costs at most one fetch under way and one
@@ -234,7 +284,9 @@ func (w *town) diskTurns(f xmpptest.Failure) {
 	}
 	w.say("the disk fails: %d", f)
 	w.disk.Fail(f)
+	w.mu.Lock()
 	w.sick = f != xmpptest.Works
+	w.mu.Unlock()
 	if f == xmpptest.Broken { // what cannot be read is lost
 		for _, d := range w.devices {
 			d.astray = true
@@ -266,6 +318,7 @@ func (w *town) again(how func() error, loses bool) {
 	for _, p := range w.folk {
 		if !w.kind.pushOnly {
 			p.floor = 0
+			clear(p.floors)
 		}
 	}
 	for _, d := range w.devices {

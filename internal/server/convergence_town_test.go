@@ -56,8 +56,10 @@ type person struct {
 	turn   int                // counts the roster's changes
 	// floor is the first turn that may still be seen: the server has said that it has that one, or a later one.
 	floor   int
-	mode    string // how the service answers
-	blurred bool   // the server may hold back what the service has, or have what it was not told to
+	floors  map[string]int // the same for single contacts
+	unsure  bool           // what was sent may not have been taken
+	mode    string         // how the service answers
+	blurred bool           // the server may hold back what the service has, or have what it was not told to
 	seen    map[string]*version
 }
 
@@ -76,7 +78,7 @@ type version struct {
 func newTown(ctx context.Context, s sequence) *town {
 	w := &town{ctx: ctx, kind: s.kind, lost: s.Lost, service: xmpptest.NewService(), started: time.Now(), folk: map[string]*person{}, counts: map[string]int{}}
 	for i, name := range people {
-		w.folk[name] = &person{name: name, roster: map[string]contact{}, past: map[string][]state{}, seen: map[string]*version{}}
+		w.folk[name] = &person{name: name, roster: map[string]contact{}, past: map[string][]state{}, floors: map[string]int{}, seen: map[string]*version{}}
 		for j, resource := range []string{"phone", "web"} {
 			d := &device{town: w, user: w.folk[name], resource: resource, habit: []habit{caches, forgets}[j]}
 			if s.Merges>>(2*i+j)&1 == 1 {
@@ -181,18 +183,14 @@ func document(roster map[string]contact) string {
 }
 
 func (c contact) document() string {
-	doc := map[string]any{"subscription": c.sub}
+	doc := fmt.Sprintf(`{"subscription": %q`, c.sub)
 	if c.name != "" {
-		doc["name"] = c.name
+		doc += fmt.Sprintf(`, "name": %q`, c.name)
 	}
 	if c.group != "" {
-		doc["groups"] = []string{c.group}
+		doc += fmt.Sprintf(`, "groups": [%q]`, c.group)
 	}
-	text, err := json.Marshal(doc)
-	if err != nil {
-		panic(err) // it is strings
-	}
-	return string(text)
+	return doc + "}"
 }
 
 // set makes something true of a contact; the zero contact: that there is none.
@@ -216,7 +214,7 @@ func (p *person) was(name string, c contact) bool {
 		if past[i].contact == c {
 			return true
 		}
-		if past[i].from <= p.floor {
+		if past[i].from <= max(p.floor, p.floors[name]) {
 			return false
 		}
 	}
@@ -231,39 +229,62 @@ func (p *person) online(w *town) bool {
 // settle waits until nothing moves any more but time.
 func (w *town) settle() { synctest.Wait() }
 
-// answer is what the contract says that a notification is answered with.
+// answer is what the contract says that a request is answered with.
 type answer struct {
 	Status  *string
 	Message *string
 	Updated *int
 	Errors  *int
+	Users   map[string]struct{ Result string } // with ?detail=1
 }
 
-// post sends a request about so many users and looks at the answer. It may be called by any goroutine.
-func (w *town) post(method, path, contentType, body string, users, life int) (status int, a answer, ok bool) {
-	status, text, err := w.world.Request(method, "", path, contentType, body)
-	if err != nil || status == 503 || status == 500 && w.kind.pushOnly {
-		w.mu.Lock()
-		restarted := life != w.life
-		w.mu.Unlock()
-		switch {
-		case restarted: // whatever became of it
-		case err != nil:
-			w.fail("a request is not answered", "%s %s: %v", method, path, err)
-		case status == 503:
-			w.fail("a request is refused for no reason", "%s %s: %d %s", method, path, status, text)
+// A request is one to the HTTP API, about so many users.
+type request struct {
+	method, path, body string
+	users              int
+	life               int // of the server, when it was sent; whatever becomes of it when that ends
+	sick               bool
+}
+
+// post sends a request and looks at the answer. ok says that there is one, whatever it is. It may be called by any
+// goroutine.
+func (w *town) post(r request) (status int, a answer, ok bool) {
+	status, text, err := w.world.Ask(r.method, "http://localhost"+r.path, r.body)
+	w.say("%s %s %s gets %d %s %v", r.method, r.path, r.body, status, strings.TrimSpace(string(text)), err)
+	life, sick := w.health()
+	if err != nil {
+		if life == r.life {
+			w.fail("a request is not answered", "%+v: %v", r, err)
 		}
-		return status, a, false
+		return 0, a, false
 	}
 	if err := json.Unmarshal(text, &a); err != nil || a.Status == nil || a.Message == nil || a.Updated == nil || a.Errors == nil {
-		w.fail("an answer lacks one of the four members", "%s %s %s: %d %s", method, path, body, status, text)
-		return status, a, false
+		w.fail("an answer lacks one of the four members", "%+v: %d %s", r, status, text)
+		return 0, a, false
 	}
-	w.say("%s %s %s gets %d %s", method, path, body, status, text)
-	if status == 200 && *a.Updated+*a.Errors != users {
-		w.fail("an answer does not count every user", "%s %s %s: %s", method, path, body, text)
+	switch {
+	case status == 200 && *a.Updated+*a.Errors != r.users:
+		w.fail("an answer does not count every user", "%+v: %s", r, text)
+	case status == 503 && (life != r.life || sick || r.sick): // it may be sent again
+	case status == 503 && r.method == "PATCH" && !w.kind.pushOnly: // it has become a refresh, and that failed
+	case status == 503:
+		w.fail("a request is refused for no reason", "%+v: %s", r, text)
+	case status == 404 && strings.HasSuffix(r.path, "/confirm"): // no roster is known
+	case status != 200 && status != 503 && status != 409:
+		w.fail("a request is refused", "%+v: %d %s", r, status, text)
 	}
 	return status, a, true
+}
+
+func (w *town) request(method, path, body string, users int) request {
+	life, sick := w.health()
+	return request{method, path, body, users, life, sick}
+}
+
+func (w *town) health() (life int, sick bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.life, w.sick
 }
 
 // notify tells the server that rosters have changed, and waits for the answer.
@@ -272,29 +293,114 @@ func (w *town) notify(folk ...*person) {
 	for _, p := range folk {
 		turns[p] = p.turn
 	}
-	status, a, ok := w.post("POST", "/roster_admin/refresh", "application/json", namesOf(folk), len(folk), w.life)
-	switch {
-	case !ok:
-	case status != 200:
-		w.fail("a notification is refused", "%d", status)
-	case *a.Errors == 0:
-		for _, p := range folk {
-			if p.online(w) && p.mode != xmpptest.AllBad && p.mode != xmpptest.NotModified && !p.blurred {
-				w.raise(p, turns[p])
-			}
+	_, a, ok := w.post(w.request("POST", "/roster_admin/refresh?detail=1", namesOf(folk), len(folk)))
+	if !ok {
+		return
+	}
+	for _, p := range folk {
+		switch result := a.Users[p.name].Result; result {
+		case "changed", "unchanged":
+			w.raise(p, turns[p], "")
+		case "offline", "held", "error":
+		default:
+			w.fail("a user is not told what became of", "%s: %q", p.name, result)
 		}
 	}
 }
 
-// raise notes that the server has said to have what was true of a roster at a turn: all that has been sent is as new.
-func (w *town) raise(p *person, turn int) {
+// truthful tells whether what the service says is so: the server cannot know better.
+func (p *person) truthful() bool { return p.mode != xmpptest.AllBad && p.mode != xmpptest.NotModified }
+
+// later notifies without waiting for the answer.
+func (w *town) later(folk ...*person) {
+	w.say("the service notifies %s", namesOf(folk))
+	r := w.request("POST", "/roster_admin/refresh", namesOf(folk), len(folk))
+	w.posts.Go(func() { w.post(r) })
+}
+
+// put sends a roster as it is.
+func (w *town) put(p *person) {
+	status, a, ok := w.post(w.request("PUT", "/roster_admin/rosters/" + p.name, document(p.roster), 1))
+	if ok && status == 200 && *a.Errors == 0 {
+		p.unsure = false
+		w.raise(p, p.turn, "")
+	} else {
+		p.unsure = true
+	}
+}
+
+// patch sends one contact as it is.
+func (w *town) patch(p *person, name string) {
+	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters/" + p.name, patchOf(p, name), 1))
+	switch {
+	case ok && status == 409 && w.kind.pushOnly:
+		w.put(p)
+	case ok && status == 200 && *a.Errors == 0 && !p.unsure && w.kind.pushOnly:
+		w.raise(p, p.turn, "")
+	case ok && status == 200 && *a.Errors == 0:
+		w.raise(p, p.turn, name)
+	default:
+		p.unsure = true
+	}
+}
+
+func patchOf(p *person, name string) string {
+	if c, ok := p.roster[name]; ok {
+		doc := strings.TrimSuffix(c.document(), "}") // what a patch does not say stays, so that it must say all
+		if c.name == "" {
+			doc += `, "name": null`
+		}
+		if c.group == "" {
+			doc += `, "groups": null`
+		}
+		return fmt.Sprintf(`{"%s@localhost": %s}}`, name, doc)
+	}
+	return fmt.Sprintf(`{"%s@localhost": null}`, name)
+}
+
+// patchLater sends one contact without waiting for the answer. It has arrived when something else is sent.
+func (w *town) patchLater(p *person, name string) {
+	p.unsure = true
+	w.say("the service patches %s of %s", name, p.name)
+	r := w.request("PATCH", "/roster_admin/rosters/" + p.name, patchOf(p, name), 1)
+	w.posts.Go(func() { w.post(r) })
+	w.settle()
+}
+
+// patchMany sends one contact of each of two users, in one request.
+func (w *town) patchMany(p, q *person) {
+	body := fmt.Sprintf(`{"%s": %s, "%s": %s}`, p.name, patchOf(p, q.name), q.name, patchOf(q, p.name))
+	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters", body, 2))
+	if ok && status == 200 && *a.Errors == 0 {
+		w.raise(p, p.turn, q.name)
+		w.raise(q, q.turn, p.name)
+	} else {
+		p.unsure, q.unsure = true, true
+	}
+}
+
+// confirm applies what the guard holds.
+func (w *town) confirm(p *person) {
+	w.post(w.request("POST", "/roster_admin/rosters/" + p.name + "/confirm", "", 1))
+}
+
+// raise notes that the server has said to have what was true at a turn, of one contact or of all (""): all that has been
+// sent is as new.
+func (w *town) raise(p *person, turn int, name string) {
+	if !p.truthful() && !w.kind.pushOnly {
+		return
+	}
 	w.settle()
 	for _, d := range w.devices {
 		if d.user == p && d.client != nil {
 			d.hear(everything)
 		}
 	}
-	p.floor = max(p.floor, turn)
+	if name == "" {
+		p.floor = max(p.floor, turn)
+	} else {
+		p.floors[name] = max(p.floors[name], turn)
+	}
 	for _, d := range w.devices {
 		if d.user == p && d.answered && len(d.asks) == 0 && !d.inexact {
 			d.check(d.roster)
@@ -312,13 +418,4 @@ func namesOf(folk []*person) string {
 		panic(err) // it is strings
 	}
 	return string(body)
-}
-
-// later notifies without waiting for the answer.
-func (w *town) later(folk ...*person) {
-	life := w.life
-	w.say("the service notifies %s", namesOf(folk))
-	w.posts.Go(func() {
-		w.post("POST", "/roster_admin/refresh", "application/json", namesOf(folk), len(folk), life)
-	})
 }

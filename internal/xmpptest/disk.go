@@ -160,9 +160,10 @@ func (m *inMemory) SaveRosters(_ context.Context, saves []store.RosterSave) erro
 		for _, c := range s.Changes {
 			at, found := slices.BinarySearchFunc(journal, c, func(a, b store.RosterChange) int { return int(a.Version - b.Version) })
 			if found {
-				return errors.New("the journal has this version already")
+				journal[at] = c
+			} else {
+				journal = slices.Insert(journal, at, c)
 			}
-			journal = slices.Insert(journal, at, c)
 		}
 		rosters[s.Username], journals[s.Username] = s.Roster, journal
 	}
