@@ -397,6 +397,27 @@ func TestNothingIsToldThatIsNotStored(t *testing.T) {
 }
 
 // What could not be written is written later, many users in one transaction.
+// A client that was told that its roster comes later, for the store could not be read, gets it when it can.
+func TestCopyIsReadWhenTheStoreIsBack(t *testing.T) {
+	inLives(t, func(l lives) {
+		l.live(false, func(w world) { w.write("john", `{"ann@h": {}}`, false) })
+		l.live(false, func(w world) {
+			e := &ear{}
+			l.disk.fail(errors.New("disk on fire"))
+			u := w.Attach("john", e)
+			if o := <-w.ask(u); o.Known != nil || o.Err == nil {
+				t.Errorf("%+v", o)
+			}
+			time.Sleep(3 * loadRetry)
+			l.disk.fail(nil)
+			time.Sleep(2 * loadRetry)
+			if fmt.Sprint(e.heard) != "[first +ann]" {
+				t.Errorf("heard %q", e.heard)
+			}
+		})
+	})
+}
+
 // A write that was stored and reported as failed, for the store took too long, does not stand in the way of the next.
 func TestWriteThatMayBeStored(t *testing.T) {
 	for _, asks := range []bool{false, true} {

@@ -14,13 +14,17 @@ import (
 // A user's copy is read from the store when it is wanted for the first time. What is read is known, and to be asked for
 // again: nobody knows what the service has told while the copy was nowhere in memory.
 
-// loadTime bounds reading a copy.
-const loadTime = 10 * time.Second
+const (
+	loadTime  = 10 * time.Second // for reading a copy
+	loadRetry = 10 * time.Second // after a failure, while the user is online
+)
 
 // loading is how far a user's copy is from being read; guarded by User.mu.
 type loading struct {
 	done    bool
 	under   bool // way
+	failed  bool // and so somebody was told that there is no roster yet
+	retry   *time.Timer
 	waiting []func(error)
 }
 
@@ -82,15 +86,33 @@ func (u *User) loaded(k *Known, held *Held, err error) {
 		}
 		u.savedAt = time.Now()
 	}
-	u.load.done, u.load.under = final, false
+	late := final && k != nil && u.load.failed
+	u.load.done, u.load.under, u.load.failed = final, false, !final
 	waiting := u.load.waiting
 	u.load.waiting = nil
+	if !final && u.load.retry == nil && u.listener != nil && e.ctx.Err() == nil {
+		u.load.retry = time.AfterFunc(loadRetry, u.loadAgain)
+	}
 	u.mu.Unlock()
 	if final {
 		err = nil
 	}
+	if late {
+		u.tell(nil, Outcome{Known: k, First: true}, nil)
+	}
 	for _, fn := range waiting {
 		fn(err)
+	}
+}
+
+// loadAgain reads the copy of a user who is still online: what clients were told would come, is to come.
+func (u *User) loadAgain() {
+	u.mu.Lock()
+	u.load.retry = nil
+	online := u.listener != nil
+	u.mu.Unlock()
+	if online {
+		u.beginLoad(func(error) {})
 	}
 }
 
