@@ -128,6 +128,7 @@ func (d *device) ask(with int) {
 		attr = fmt.Sprintf(" ver='%s'", said)
 	}
 	d.versioned = said != "-"
+	d.astray = d.astray || d.town.unreadable
 	d.number++
 	id := fmt.Sprint("roster-", d.number)
 	d.asks[id] = said

@@ -287,7 +287,8 @@ func (w *town) diskTurns(f xmpptest.Failure) {
 	w.mu.Lock()
 	w.sick = f != xmpptest.Works
 	w.mu.Unlock()
-	if f == xmpptest.Broken { // what cannot be read is lost
+	w.unreadable = f == xmpptest.Broken
+	if w.unreadable { // nobody knows what cannot be read
 		for _, d := range w.devices {
 			d.astray = true
 		}

@@ -35,12 +35,13 @@ type town struct {
 	world   *xmpptest.World
 	started time.Time
 
-	folk    map[string]*person
-	devices []*device
-	life    int            // counts the server's starts
-	sick    bool           // the disk fails
-	posts   sync.WaitGroup // requests under way
-	history []string
+	folk       map[string]*person
+	devices    []*device
+	unreadable bool           // the disk gives nothing back
+	life       int            // counts the server's starts
+	sick       bool           // the disk fails
+	posts      sync.WaitGroup // requests under way
+	history    []string
 
 	counts map[string]int // what happened, how often
 
@@ -320,7 +321,7 @@ func (w *town) later(folk ...*person) {
 
 // put sends a roster as it is.
 func (w *town) put(p *person) {
-	status, a, ok := w.post(w.request("PUT", "/roster_admin/rosters/" + p.name, document(p.roster), 1))
+	status, a, ok := w.post(w.request("PUT", "/roster_admin/rosters/"+p.name, document(p.roster), 1))
 	if ok && status == 200 && *a.Errors == 0 {
 		p.unsure = false
 		w.raise(p, p.turn, "")
@@ -331,7 +332,7 @@ func (w *town) put(p *person) {
 
 // patch sends one contact as it is.
 func (w *town) patch(p *person, name string) {
-	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters/" + p.name, patchOf(p, name), 1))
+	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters/"+p.name, patchOf(p, name), 1))
 	switch {
 	case ok && status == 409 && w.kind.pushOnly:
 		w.put(p)
@@ -362,7 +363,7 @@ func patchOf(p *person, name string) string {
 func (w *town) patchLater(p *person, name string) {
 	p.unsure = true
 	w.say("the service patches %s of %s", name, p.name)
-	r := w.request("PATCH", "/roster_admin/rosters/" + p.name, patchOf(p, name), 1)
+	r := w.request("PATCH", "/roster_admin/rosters/"+p.name, patchOf(p, name), 1)
 	w.posts.Go(func() { w.post(r) })
 	w.settle()
 }
@@ -381,7 +382,7 @@ func (w *town) patchMany(p, q *person) {
 
 // confirm applies what the guard holds.
 func (w *town) confirm(p *person) {
-	w.post(w.request("POST", "/roster_admin/rosters/" + p.name + "/confirm", "", 1))
+	w.post(w.request("POST", "/roster_admin/rosters/"+p.name+"/confirm", "", 1))
 }
 
 // raise notes that the server has said to have what was true at a turn, of one contact or of all (""): all that has been
