@@ -130,9 +130,22 @@ func (k *keeper) now(ctx context.Context, name string, s *save) error {
 	case err := <-s.done:
 		return err
 	case <-ctx.Done():
-		// It is written, or not: whoever asks again will see.
-		return ctx.Err()
+		if k.withdraw(name, s) {
+			return ctx.Err()
+		}
+		return <-s.done // it is being written, for flushTime at most
 	}
+}
+
+// withdraw takes back what has not begun to be written.
+func (k *keeper) withdraw(name string, s *save) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pending[name] != s {
+		return false
+	}
+	delete(k.pending, name)
+	return true
 }
 
 func signal(c chan struct{}) {

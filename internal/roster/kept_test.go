@@ -422,6 +422,7 @@ func TestCopyIsReadWhenTheStoreIsBack(t *testing.T) {
 func TestWriteThatMayBeStored(t *testing.T) {
 	for _, asks := range []bool{false, true} {
 		inLives(t, func(l lives) {
+			last := ""
 			l.live(asks, func(w world) {
 				w.write("john", `{"ann@h": {}}`, false)
 				time.Sleep(2 * flushAfter)
@@ -438,6 +439,24 @@ func TestWriteThatMayBeStored(t *testing.T) {
 				time.Sleep(2 * flushRetry)
 				if w.keep.waiting() > 0 || w.keep.failing.Load() {
 					t.Error("it cannot be written any more")
+				}
+				// Nor does it come back when what was known before is confirmed.
+				was := names(w.lookup("john").Current())
+				document := string(w.lookup("john").Current().Roster.AppendJSON(nil))
+				l.disk.fail(errors.New("too slow"))
+				w.write("john", `{"dot@h": {}}`, true)
+				l.disk.fail(nil)
+				if r := w.write("john", document, false); r.Err != nil || names(w.lookup("john").Current()) != was {
+					t.Errorf("%+v", r)
+				}
+				last = was
+			})
+			l.live(asks, func(w world) {
+				u := w.Attach("john", &ear{})
+				w.ask(u)
+				synctest.Wait()
+				if got := names(u.Current()); got != last {
+					t.Errorf("after a restart there is %s instead of %s", got, last)
 				}
 			})
 		})

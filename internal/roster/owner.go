@@ -28,6 +28,8 @@ type User struct {
 	fetch    fetchState
 
 	turn atomic.Pointer[semaphore.Weighted] // of those who write where nobody can be asked, in the order in which they came
+	// uncertain says that the store may have another roster: a write was reported as failed. It is the turn's.
+	uncertain bool
 
 	// Guarded by the engine's mutex:
 	attached  int // sessions

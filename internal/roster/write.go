@@ -172,11 +172,13 @@ func (u *User) writeThrough(ctx context.Context, w Write) Result {
 		changes = rosterdoc.Diff(old.Roster, k.Roster)
 	}
 	k.succeed(old, changes)
-	if old == nil || len(changes) > 0 {
+	if old == nil || len(changes) > 0 || u.uncertain {
 		s := &save{known: k, changes: changesOf(old, k, changes), reset: old == nil}
 		if err := u.engine.keep.now(ctx, u.name, s); err != nil {
+			u.uncertain = true
 			return u.failure(fmt.Errorf("the roster cannot be stored: %w", err))
 		}
+		u.uncertain = false
 	}
 	o := Outcome{Known: k, Changes: changes, First: old == nil}
 	u.Do(func() {
