@@ -2,6 +2,7 @@ package roster
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -35,7 +36,9 @@ func TestEveryVersionLeadsToTheLast(t *testing.T) {
 			}
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			past := map[string]*rosterdoc.Roster{} // what was, by version
+			cut := map[string]*rosterdoc.Roster{}  // what clients had that were cut off, by what they had for a version
 			check := func(w world, u *User) {
+				maps.Copy(past, cut)
 				for ver, was := range past {
 					k, steps, ok := w.since(u, ver)
 					if !ok {
@@ -58,6 +61,7 @@ func TestEveryVersionLeadsToTheLast(t *testing.T) {
 						for _, s := range steps[:half] {
 							client = stepped(client, s)
 						}
+						cut[steps[half-1].Ver] = client
 						_, rest, ok := w.since(u, steps[half-1].Ver)
 						for _, s := range rest {
 							client = stepped(client, s)

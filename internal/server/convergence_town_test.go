@@ -222,11 +222,6 @@ func (p *person) was(name string, c contact) bool {
 	return c == (contact{})
 }
 
-// online tells whether a user has a session.
-func (p *person) online(w *town) bool {
-	return slices.ContainsFunc(w.devices, func(d *device) bool { return d.user == p && d.client != nil })
-}
-
 // settle waits until nothing moves any more but time.
 func (w *town) settle() { synctest.Wait() }
 
