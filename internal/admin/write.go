@@ -232,7 +232,9 @@ func (a *API) patchMany(c *call) (*reply, error) {
 // and what it returns must be called once for each host.
 func (a *API) inOrder(j *job, do func(ctx context.Context, t target) RosterResult) func(context.Context, *Host, []target) []RosterResult {
 	turns := a.lanes.enter(j.targets)
+	arrived := time.Now()
 	return func(ctx context.Context, _ *Host, targets []target) []RosterResult {
+		ctx = context.WithValue(ctx, arrival{}, arrived)
 		results := make([]RosterResult, len(targets))
 		var next atomic.Int64
 		work := func() {
@@ -249,6 +251,15 @@ func (a *API) inOrder(j *job, do func(ctx context.Context, t target) RosterResul
 		others.Wait()
 		return results
 	}
+}
+
+type arrival struct{}
+
+// Arrival tells when the write arrived whose context it is: it may have waited for others since, while what the service
+// says was fetched anew.
+func Arrival(ctx context.Context) time.Time {
+	t, _ := ctx.Value(arrival{}).(time.Time)
+	return t
 }
 
 // lanes keep the order of writes for each user.

@@ -267,6 +267,29 @@ func TestPatchAmidAFetch(t *testing.T) {
 	})
 }
 
+func TestWriteThatWaitedWhileSomethingNewerCame(t *testing.T) {
+	inWorld(t, func(w world) {
+		u := w.Attach("john", &ear{})
+		arrived := time.Now()
+		time.Sleep(time.Second)
+		out := w.ask(u)
+		(<-w.src.asked).gives("ann@h")
+		<-out
+		late := Write{Document: []byte(`{"ann@h": null, "ben@h": {}}`), Patch: true, Arrived: arrived}
+		if r := w.Write(w.ctx, "john", late); r.Kind != Unchanged || r.Version != u.Current().Ver() || names(u.Current()) != "ann" {
+			t.Errorf("%+v, %s", r, names(u.Current()))
+		}
+		late.Arrived = time.Now()
+		if r := w.Write(w.ctx, "john", late); r.Kind != Changed || names(u.Current()) != "ben" {
+			t.Errorf("%+v, %s", r, names(u.Current()))
+		}
+		late.Document = []byte(`{"cid@h": {}}`) // what was written since is no reason
+		if r := w.Write(w.ctx, "john", late); r.Kind != Changed || names(u.Current()) != "ben cid" {
+			t.Errorf("%+v, %s", r, names(u.Current()))
+		}
+	})
+}
+
 func TestPatchOfAnUnknownRosterIsARefresh(t *testing.T) {
 	inLives(t, func(l lives) {
 		l.live(true, func(w world) {

@@ -25,6 +25,8 @@ type Write struct {
 	Document []byte // of the contract's section 1; with Patch a merge patch of it (RFC 7396)
 	Patch    bool
 	IfMatch  func(ver string) bool // nil: whatever there is; "" is the version of a roster that is not known
+	// Arrived is when the service sent it, if that is some time ago: a write waits for those before it. Zero: now.
+	Arrived time.Time
 }
 
 // Write makes a roster what the service says it is, or changes it. Writes for one user apply in the order in which they
@@ -117,6 +119,9 @@ func (u *User) write(w Write) Result {
 	if err != nil {
 		return u.failure(err)
 	}
+	if u.fetchedSince(w.Arrived) {
+		return Result{Kind: Unchanged, Version: old.Ver(), Dropped: k.Dropped}
+	}
 	var changes []rosterdoc.Change
 	if old != nil {
 		changes = rosterdoc.Diff(old.Roster, k.Roster)
@@ -132,6 +137,14 @@ func (u *User) write(w Write) Result {
 	u.tell(old, o, ready)
 	u.fly() // what is still wanted
 	return o.result(k.Dropped)
+}
+
+// fetchedSince tells whether what the service was asked after a write arrived has been applied, or is held: it has what was
+// written, and may have what came after it.
+func (u *User) fetchedSince(arrived time.Time) bool {
+	k, held := u.Current(), u.held.Load()
+	return !arrived.IsZero() && k != nil &&
+		(k.Source == FromFetch && k.AsOf.After(arrived) || held != nil && held.Next.AsOf.After(arrived))
 }
 
 // overtake numbers a write among the fetches: those that began before are not used any more. What they were wanted for

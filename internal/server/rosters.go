@@ -28,12 +28,12 @@ func (r rosters) Refresh(ctx context.Context, users []string) []admin.RosterResu
 
 // Put implements admin.Rosters.
 func (r rosters) Put(ctx context.Context, user string, document []byte, ifMatch string) admin.RosterResult {
-	return result(r.engine.Write(ctx, user, roster.Write{Document: document, IfMatch: condition(ifMatch)}))
+	return result(r.engine.Write(ctx, user, roster.Write{Document: document, IfMatch: condition(ifMatch), Arrived: admin.Arrival(ctx)}))
 }
 
 // Patch implements admin.Rosters.
 func (r rosters) Patch(ctx context.Context, user string, patch []byte, ifMatch string) admin.RosterResult {
-	return result(r.engine.Write(ctx, user, roster.Write{Document: patch, Patch: true, IfMatch: condition(ifMatch)}))
+	return result(r.engine.Write(ctx, user, roster.Write{Document: patch, Patch: true, IfMatch: condition(ifMatch), Arrived: admin.Arrival(ctx)}))
 }
 
 // condition is what If-Match asks of a version, "" being that of a roster that is not known.
