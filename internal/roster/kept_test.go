@@ -31,6 +31,12 @@ func (d *disk) fail(err error) {
 	d.broken = err
 }
 
+func (d *disk) lie(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken, d.lies = err, true
+}
+
 func (d *disk) state() (saves int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -37,8 +37,7 @@ func TestWriteThatMayBeStored(t *testing.T) {
 			l.live(asks, func(w world) {
 				w.write("john", `{"ann@h": {}}`, false)
 				time.Sleep(2 * flushAfter)
-				l.disk.lies = true
-				l.disk.fail(errors.New("too slow"))
+				l.disk.lie(errors.New("too slow"))
 				if r := w.write("john", `{"ben@h": {}}`, true); asks == (r.Kind == Failed) {
 					t.Errorf("%+v", r)
 				}
@@ -54,7 +53,7 @@ func TestWriteThatMayBeStored(t *testing.T) {
 				// Nor does it come back when what was known before is confirmed.
 				was := names(w.lookup("john").Current())
 				document := string(w.lookup("john").Current().Roster.AppendJSON(nil))
-				l.disk.fail(errors.New("too slow"))
+				l.disk.lie(errors.New("too slow"))
 				w.write("john", `{"dot@h": {}}`, true)
 				l.disk.fail(nil)
 				if r := w.write("john", document, false); r.Err != nil || names(w.lookup("john").Current()) != was {
