@@ -22,6 +22,7 @@ func TestCopyIsReadWhenTheStoreIsBack(t *testing.T) {
 			time.Sleep(3 * loadRetry)
 			l.disk.fail(nil)
 			time.Sleep(2 * loadRetry)
+			synctest.Wait()
 			if fmt.Sprint(e.heard) != "[first +ann]" {
 				t.Errorf("heard %q", e.heard)
 			}
