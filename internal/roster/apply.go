@@ -91,11 +91,18 @@ func (u *User) save(k *Known, changes []change, reset bool) {
 // settle notes that what is known was right when fetch n began, and gives those who have waited for it.
 func (u *User) settle(n uint64, at time.Time, maxAge time.Duration) (ready []*waiter) {
 	u.mu.Lock()
+	u.fetch.checked = at
+	u.fetch.renewal = maxAge - time.Duration(rand.Int64N(int64(maxAge)/5+1)) // users who came together are asked for one by one
+	u.mu.Unlock()
+	return u.reach(n)
+}
+
+// reach notes that what fetch n was to bring is known, and gives those who have waited for it.
+func (u *User) reach(n uint64) (ready []*waiter) {
+	u.mu.Lock()
 	defer u.mu.Unlock()
-	f := &u.fetch
-	f.applied, f.checked = n, at
-	f.renewal = maxAge - time.Duration(rand.Int64N(int64(maxAge)/5+1)) // users who came together are asked for one by one
-	return f.takeWaiters(func(w *waiter) bool { return w.ticket <= n })
+	u.fetch.applied = n
+	return u.fetch.takeWaiters(func(w *waiter) bool { return w.ticket <= n })
 }
 
 // tell tells the listener, then those who have waited.

@@ -296,6 +296,34 @@ func TestWriteThatWaitedWhileSomethingNewerCame(t *testing.T) {
 	})
 }
 
+// A copy that is patched all the time is asked for again at its age all the same: a patch says nothing of the rest.
+func TestPatchesDoNotKeepACopyYoung(t *testing.T) {
+	inWorld(t, func(w world) {
+		u := w.Attach("john", &ear{})
+		out := w.ask(u)
+		(<-w.src.asked).gives("ann@h")
+		<-out
+		ctx, cancel := context.WithCancel(w.ctx)
+		w.wg.Go(func() { w.Engine.Run(ctx) })
+		for i := range 10 {
+			time.Sleep(time.Minute)
+			w.write("john", fmt.Sprintf(`{"ann@h": {"name": "%d"}}`, i), true)
+		}
+		synctest.Wait()
+		select {
+		case q := <-w.src.asked:
+			q.gives("ann@h", "ben@h")
+		default:
+			t.Error("it was not asked for again")
+		}
+		synctest.Wait()
+		if got := names(u.Current()); w.src.count() == 2 && got != "ann ben" {
+			t.Errorf("%s", got)
+		}
+		cancel()
+	})
+}
+
 func TestPatchOfAnUnknownRosterIsARefresh(t *testing.T) {
 	inLives(t, func(l lives) {
 		l.live(true, func(w world) {

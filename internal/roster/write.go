@@ -101,7 +101,7 @@ func (u *User) read(w Write, old *Known) (*Known, error) {
 	case old == nil:
 		return nil, ErrNoRoster
 	default:
-		k.Source = FromPatch
+		k.Source, k.MaxAge, k.StaleIfError = FromPatch, old.MaxAge, old.StaleIfError
 		k.Roster, k.Dropped, err = rosterdoc.Patch(old.Roster, w.Document, options)
 	}
 	if err != nil {
@@ -131,7 +131,11 @@ func (u *User) write(w Write) Result {
 	n, whole := u.overtake(!w.Patch)
 	o := Outcome{Known: k, Changes: changes, First: old == nil}
 	var ready []*waiter
-	if whole {
+	switch {
+	case !whole:
+	case w.Patch: // of the rest of the roster it says nothing: that gets no younger
+		ready = u.reach(n)
+	default:
 		ready = u.settle(n, k.AsOf, k.MaxAge)
 	}
 	u.tell(old, o, ready)

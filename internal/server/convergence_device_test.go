@@ -221,6 +221,9 @@ func (d *device) hearWhole(query *xmlstream.Element, stranger bool) {
 			if _, has := all[name]; !has {
 				d.inexact = true
 				d.town.counts["ghosts"]++
+				if !d.astray {
+					d.town.fail("a contact stays for ever that is gone", "%s: %s", d, name)
+				}
 				all[name] = c
 			}
 		}
