@@ -145,6 +145,17 @@ func (e *Engine) pin(name string) *User {
 	return u
 }
 
+// pinOnline pins a user who is online, and tells whether he is.
+func (e *Engine) pinOnline(u *User) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if u.attached == 0 {
+		return false
+	}
+	u.pins++
+	return true
+}
+
 func (e *Engine) unpin(u *User) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -131,7 +131,7 @@ func (u *User) outOfDate() bool {
 type wish uint8
 
 const (
-	newest   wish = iota // a fetch under way will do
+	newest   wish = iota // a fetch under way will do, if nobody wants a newer one
 	newer                // only a fetch that begins after now will do
 	notified             // the same, and the service itself has asked for it
 )
@@ -146,7 +146,7 @@ func (u *User) want(w wish) (ticket uint64) {
 	}
 	ticket = f.begun + 1
 	if w == newest && f.flying && f.begun > 0 {
-		ticket = f.begun
+		ticket = max(f.begun, min(f.wanted, ticket))
 	}
 	if ticket > f.wanted {
 		f.wanted, f.wished = ticket, time.Now()

@@ -68,7 +68,7 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 			continue
 		}
 		ticket := u.want(notified)
-		if !e.isOnline(u) { // looked at after the mark: who comes between is served nothing older
+		if !e.pinOnline(u) { // looked at after the mark: who comes between is served nothing older
 			results[i].Kind = Offline
 			continue
 		}
@@ -80,6 +80,7 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 		workers.Go(func() {
 			for j := range next {
 				results[j.index] = j.user.refresh(ctx, j.ticket)
+				e.unpin(j.user)
 				if results[j.index].Kind == Changed {
 					e.opts.Metrics.PushLag(time.Since(began))
 				}

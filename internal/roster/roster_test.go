@@ -214,6 +214,53 @@ func TestOneFetchForAUserWhoComesBack(t *testing.T) {
 	})
 }
 
+// The same while the notification is on its way to the fetch: it was counted for a user who is online.
+func TestOneFetchForAUserWhoComesBackAmidARefresh(t *testing.T) {
+	inWorld(t, func(w world) {
+		u := w.Attach("john", &ear{})
+		release := make(chan struct{})
+		w.Engine.wg.Go(func() { u.Do(func() { <-release }) }) // the owner is busy, and the notification waits for it
+		synctest.Wait()
+		out := w.refresh("john")
+		synctest.Wait()
+		w.Detach(u)
+		again := w.Attach("john", &ear{})
+		if again != u {
+			t.Error("there are two of him")
+		}
+		close(release)
+		w.ask(again)
+		q := <-w.src.asked
+		synctest.Wait()
+		if n := w.src.count(); n != 1 {
+			t.Errorf("%d fetches at a time", n)
+		}
+		q.gives("marie@h")
+		<-out
+	})
+}
+
+// Who signs in when the service has told that the roster has changed is served nothing older, though a fetch from before
+// is under way.
+func TestSignInAfterANotification(t *testing.T) {
+	inWorld(t, func(w world) {
+		u := w.Attach("john", &ear{})
+		w.ask(u)
+		first := <-w.src.asked
+		w.Detach(u)
+		if r := <-w.refresh("john"); r[0].Kind != Offline {
+			t.Errorf("result: %+v", r)
+		}
+		out := w.ask(w.Attach("john", &ear{}))
+		first.gives("old@h")
+		w.none(out)
+		(<-w.src.asked).gives("new@h")
+		if o := <-out; names(o.Known) != "new" {
+			t.Errorf("outcome: %+v", o)
+		}
+	})
+}
+
 // The contract, section 2: the roster applied in answer to a notification comes from a fetch that began after the
 // notification arrived; many notifications during a fetch cause one more.
 func TestFreshness(t *testing.T) {
