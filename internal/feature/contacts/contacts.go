@@ -125,9 +125,12 @@ type resource struct {
 	have       string        // the version that it has while it has not been answered; "" for none
 	presence   *host.Passage // its last available presence, nil while it is unavailable
 	blank      bool          // it was told that the roster comes later
-	asking     int           // its requests for the roster that wait for the service
-	announced  bool          // the contacts have been told of it; false while the roster is not known
-	directed   map[jid.JID]struct{}
+	// lost says that it was told every contact, and may have others: it said a version that is not known here. It keeps
+	// that version, so that it gets all in one answer when it asks again.
+	lost      bool
+	asking    int  // its requests for the roster that wait for the service
+	announced bool // the contacts have been told of it; false while the roster is not known
+	directed  map[jid.JID]struct{}
 }
 
 func (a *account) find(s *session.Session) *resource {

@@ -115,7 +115,7 @@ func (a *account) sendRoster(iq *host.IQ, answer *host.Answer, r *resource, k *r
 // answered notes that a request for the roster was answered, without a roster when blank.
 func (r *resource) answered(blank bool) {
 	r.asking--
-	r.interested, r.blank = true, blank
+	r.interested, r.blank, r.lost = true, blank, false
 }
 
 // maxAsking bounds the requests of one session that wait.
@@ -194,8 +194,18 @@ func pushChanges(to []*resource, k *roster.Known, changes []rosterdoc.Change) {
 	if len(to) == 0 {
 		return
 	}
+	known := make([]*resource, 0, len(to))
+	for _, r := range to {
+		if !r.lost {
+			known = append(known, r)
+			continue
+		}
+		for _, c := range changes {
+			push([]*resource{r}, c, r.have)
+		}
+	}
 	for i, c := range changes {
-		push(to, c, k.VerOf(i, changes))
+		push(known, c, k.VerOf(i, changes))
 	}
 }
 
@@ -225,14 +235,14 @@ func (a *account) fill(r *resource, k *roster.Known) {
 			pushSteps(r, steps)
 			a.feature.opts.Metrics.Pushed(len(steps))
 		default:
+			r.lost = true
 			a.pushRoster(r, k)
 		}
 		r.interested = true
 	})
 }
 
-// pushRoster pushes every contact. What a client has that said a version which is not known here, nobody knows even then:
-// it keeps that version, and gets all when it asks again.
+// pushRoster pushes every contact.
 func (a *account) pushRoster(r *resource, k *roster.Known) {
 	n := 0
 	for item := range k.Roster.All() {
