@@ -40,7 +40,8 @@ type device struct {
 	versioned bool // it has said a version
 	answered  bool // it has got the roster
 	refused   bool // it got an error instead: the roster comes in pushes
-	doubtful  bool // its version may not have been known then: if it is not, pushes keep it
+	doubtful  bool // its version may not have been known then
+	unknown   bool // nor was it: pushes keep it
 	available bool
 	priority  int
 	seen      map[string]string // the priority of others' resources that are available
@@ -73,7 +74,7 @@ func (d *device) connect() {
 // leave forgets what belongs to a session.
 func (d *device) leave() {
 	d.client, d.asks = nil, nil
-	d.versioned, d.answered, d.refused, d.doubtful, d.available = false, false, false, false, false
+	d.versioned, d.answered, d.refused, d.doubtful, d.unknown, d.available = false, false, false, false, false, false
 }
 
 // drop cuts the connection.
@@ -133,6 +134,9 @@ func (d *device) ask(with int) {
 	id := fmt.Sprint("roster-", d.number)
 	d.asks[id] = said
 	d.send("<iq type='get' id='%s'><query xmlns='jabber:iq:roster'%s/></iq>", id, attr)
+	if d.versioned {
+		d.town.settle() // a push that crosses it would come again
+	}
 }
 
 // hear takes what has come, most stanzas at most, and looks at what the client believes then.
@@ -198,7 +202,7 @@ func (d *device) hearAnswer(el *xmlstream.Element) {
 	case said == "-" || said == "":
 		d.town.fail("an empty result to a client without a version", "%s", d)
 	}
-	d.answered, d.refused, d.doubtful = true, false, false
+	d.answered, d.refused, d.doubtful, d.unknown = true, false, false, false
 }
 
 // hearWhole takes a whole roster.
@@ -215,7 +219,7 @@ func (d *device) hearWhole(query *xmlstream.Element, stranger bool) {
 		all[name] = c
 	}
 	d.check(all)
-	d.inexact = false
+	d.inexact, d.doubtful, d.unknown = false, false, false
 	if d.habit == merges {
 		for name, c := range d.roster {
 			if _, has := all[name]; !has {
@@ -292,9 +296,12 @@ func (d *device) got(query *xmlstream.Element) {
 		return
 	}
 	if ver != d.ver {
+		if d.doubtful && d.unknown {
+			d.town.fail("a version for a roster that nobody knows", "%s: %s", d, query)
+		}
 		d.ver, d.astray, d.doubtful = ver, false, false
 	} else if d.doubtful {
-		d.inexact = true
+		d.inexact, d.unknown = true, true
 	}
 	v := d.user.seen[ver]
 	switch {

@@ -234,6 +234,12 @@ type answer struct {
 	Users   map[string]struct{ Result string } // with ?detail=1
 }
 
+// told tells whether the server has what it was told of a user.
+func (a answer) told(p *person) bool {
+	result := a.Users[p.name].Result
+	return result == "changed" || result == "unchanged"
+}
+
 // A request is one to the HTTP API, about so many users.
 type request struct {
 	method, path, body string
@@ -294,11 +300,9 @@ func (w *town) notify(folk ...*person) {
 		return
 	}
 	for _, p := range folk {
-		switch result := a.Users[p.name].Result; result {
-		case "changed", "unchanged":
+		if a.told(p) {
 			w.raise(p, turns[p], "")
-		case "offline", "held", "error":
-		default:
+		} else if result := a.Users[p.name].Result; result != "offline" && result != "held" && result != "error" {
 			w.fail("a user is not told what became of", "%s: %q", p.name, result)
 		}
 	}
@@ -316,8 +320,8 @@ func (w *town) later(folk ...*person) {
 
 // put sends a roster as it is.
 func (w *town) put(p *person) {
-	status, a, ok := w.post(w.request("PUT", "/roster_admin/rosters/"+p.name, document(p.roster), 1))
-	if ok && status == 200 && *a.Errors == 0 {
+	status, a, ok := w.post(w.request("PUT", "/roster_admin/rosters/"+p.name+"?detail=1", document(p.roster), 1))
+	if ok && status == 200 && a.told(p) {
 		p.unsure = false
 		w.raise(p, p.turn, "")
 	} else {
@@ -327,13 +331,13 @@ func (w *town) put(p *person) {
 
 // patch sends one contact as it is.
 func (w *town) patch(p *person, name string) {
-	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters/"+p.name, patchOf(p, name), 1))
+	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters/"+p.name+"?detail=1", patchOf(p, name), 1))
 	switch {
 	case ok && status == 409 && w.kind.pushOnly:
 		w.put(p)
-	case ok && status == 200 && *a.Errors == 0 && !p.unsure && w.kind.pushOnly:
+	case ok && status == 200 && a.told(p) && !p.unsure && w.kind.pushOnly:
 		w.raise(p, p.turn, "")
-	case ok && status == 200 && *a.Errors == 0:
+	case ok && status == 200 && a.told(p):
 		w.raise(p, p.turn, name)
 	default:
 		p.unsure = true
@@ -366,12 +370,13 @@ func (w *town) patchLater(p *person, name string) {
 // patchMany sends one contact of each of two users, in one request.
 func (w *town) patchMany(p, q *person) {
 	body := fmt.Sprintf(`{"%s": %s, "%s": %s}`, p.name, patchOf(p, q.name), q.name, patchOf(q, p.name))
-	status, a, ok := w.post(w.request("PATCH", "/roster_admin/rosters", body, 2))
-	if ok && status == 200 && *a.Errors == 0 {
-		w.raise(p, p.turn, q.name)
-		w.raise(q, q.turn, p.name)
-	} else {
-		p.unsure, q.unsure = true, true
+	_, a, _ := w.post(w.request("PATCH", "/roster_admin/rosters?detail=1", body, 2))
+	for _, two := range [][2]*person{{p, q}, {q, p}} {
+		if a.told(two[0]) {
+			w.raise(two[0], two[0].turn, two[1].name)
+		} else {
+			two[0].unsure = true
+		}
 	}
 }
 
