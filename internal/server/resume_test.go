@@ -17,7 +17,7 @@ type talk struct {
 	*xmpptest.Client
 }
 
-func connect(t *testing.T, w *xmpptest.World, user, resource string) talk {
+func arrive(t *testing.T, w *xmpptest.World, user, resource string) talk {
 	t.Helper()
 	c, err := w.Connect(t.Context(), user, resource)
 	if err != nil {
@@ -66,7 +66,7 @@ func friends(t *testing.T, test func(t *testing.T, w *xmpptest.World, john, mari
 			t.Fatal(err)
 		}
 		defer w.Close()
-		john, marie := connect(t, w, "john", "phone"), connect(t, w, "marie", "phone")
+		john, marie := arrive(t, w, "john", "phone"), arrive(t, w, "marie", "phone")
 		defer john.Close()
 		defer marie.Close()
 		john.send("<presence/>")
@@ -89,7 +89,7 @@ func TestLostConnectionIsNotResumed(t *testing.T) {
 				"<iq to='marie@localhost/phone' type='get' id='q1'><query xmlns='jabber:iq:version'/></iq>")
 			var tablet talk
 			if other {
-				tablet = connect(t, w, "marie", "tablet")
+				tablet = arrive(t, w, "marie", "tablet")
 				defer tablet.Close()
 				tablet.send("<presence/>")
 			}
@@ -117,7 +117,7 @@ func TestLostConnectionIsReplaced(t *testing.T) {
 	friends(t, func(t *testing.T, w *xmpptest.World, john, marie talk) {
 		marie.Close()
 		john.send("<message to='marie@localhost/phone' type='chat' id='m1'><body>Are you there?</body></message>")
-		again := connect(t, w, "marie", "phone")
+		again := arrive(t, w, "marie", "phone")
 		defer again.Close()
 		again.until("<message ", "id='m1'", "<delay ")
 	})
@@ -135,7 +135,7 @@ func TestPushesWaitForLostConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		marie := connect(t, w, "marie", "phone")
+		marie := arrive(t, w, "marie", "phone")
 		marie.send("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
 		marie.until("id='roster'")
 		marie.send("<enable xmlns='urn:xmpp:sm:3' resume='1'/>")
