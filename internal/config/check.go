@@ -113,7 +113,7 @@ func (c *Config) hostProblems() (ps []problem) {
 		default:
 			first[h.Name] = i
 		}
-		if h.Auth.Method == AuthAccounts && c.DataDir == "" {
+		if h.Auth.Method == AuthAccounts && c.DataDir == "" && c.Database.URL == "" {
 			ps = append(ps, problem{[]string{"data_dir", HostKey(i, "auth.method")}, fmt.Errorf(
 				`is "", so there can be no accounts, and nobody could sign in to host %q; name a folder, or use another auth.method`, h.Name)})
 		}

@@ -15,16 +15,23 @@ import (
 // A Config is a whole configuration. Treat it as immutable once it is handed to a server.
 type Config struct {
 	// DataDir is the folder of the database: absolute when it comes from a file, "" keeps everything in memory.
-	DataDir string
-	Listen  Listen
-	TLS     TLS
-	Admin   Admin
-	HTTP    HTTP
-	Limits  Limits
-	Log     Log
-	Hosts   []Host // in the order of the file; at least one
+	DataDir  string
+	Database Database
+	Listen   Listen
+	TLS      TLS
+	Admin    Admin
+	HTTP     HTTP
+	Limits   Limits
+	Log      Log
+	Hosts    []Host // in the order of the file; at least one
 
 	source source
+}
+
+// Database is a PostgreSQL database, in place of SQLite in DataDir.
+type Database struct {
+	URL         Secret // "postgres://…", maybe with a password; "": SQLite
+	Connections int    // at a time
 }
 
 // Listen holds TCP addresses, "host:port"; "" means that there is no such listener.

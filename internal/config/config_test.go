@@ -40,8 +40,10 @@ func TestEveryKeyIsTaken(t *testing.T) {
 	}
 	t.Setenv("ROLLCALL_TEST_TOKEN", " from-env\n")
 	t.Setenv("ROLLCALL_TEST_SECRET", testSecret)
+	t.Setenv("ROLLCALL_TEST_DATABASE", "postgres://u:p%40@h/d\n")
 	c, err := Parse(filepath.Join(dir, "c.toml"), []byte(`
 data_dir = "/var/lib/rollcall"
+database = { url_env = "ROLLCALL_TEST_DATABASE", connections = 3 }
 listen = { c2s = ":5222", c2s_tls = "[::]:5223", http = "localhost:80", https = "localhost:81", proxy_protocol = ["10.0.0.7", "2001:DB8::1/32"] }
 [tls]
 cert = "tls/chain.pem"
@@ -107,8 +109,9 @@ roster.url = "http://b/%s"
 	}
 	second := DefaultHost("b.example", "http://b/%s")
 	want := &Config{
-		DataDir: "/var/lib/rollcall",
-		Listen:  Listen{":5222", "[::]:5223", "localhost:80", "localhost:81", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("2001:db8::/32")}},
+		DataDir:  "/var/lib/rollcall",
+		Database: Database{"postgres://u:p%40@h/d", 3},
+		Listen:   Listen{":5222", "[::]:5223", "localhost:80", "localhost:81", []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("2001:db8::/32")}},
 		TLS: TLS{filepath.Join(dir, "tls/chain.pem"), "/etc/key.pem", false,
 			ACME{"", "https://ca.example/dir", filepath.Join(dir, "ca.pem"), filepath.Join(dir, "acme"), []string{"www.example.com"}}},
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
@@ -136,7 +139,7 @@ func TestErrors(t *testing.T) {
 		{"a key twice", global("data_dir = 'a'\ndata_dir = 'b'"), "c.toml:2:1: "},
 		{"unknown, near", global("[listen]\n  c2ss = ''"), "c.toml:2:3: listen.c2ss: is unknown; did you mean c2s?; allowed in [listen]: c2s, c2s_tls, http, https, proxy_protocol"},
 		{"unknown, letters swapped", inHost("roster.toekn = ''"), "c.toml:4:1: host.roster.toekn: is unknown; did you mean token?; allowed in roster of [[host]]: url, batch_url, batch_size, timeout"},
-		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.roster.token?; allowed outside tables: data_dir, listen"},
+		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.roster.token?; allowed outside tables: data_dir, database, listen"},
 		{"unknown, a global key in a host", inHost("listen.c2s = ''"), "c.toml:4:1: host.listen: is unknown; allowed in [[host]]: name, auth"},
 		{"unknown, no idea", global("zzz = 1"), "c.toml:1:1: zzz: is unknown; allowed outside tables"},
 		{"unknown table", "[hosts]\nname='x'\n" + minimal, "c.toml:1:2: hosts: is unknown; did you mean host?"},
@@ -209,6 +212,11 @@ func TestErrors(t *testing.T) {
 		{"an empty name", global("admin.client_names = ['']"), "c.toml:1:1: admin.client_names: has an empty name"},
 		{"certificates without https", global("admin.client_ca = 'x'"), "c.toml:1:1: admin.client_ca: needs listen.https"},
 		{"a negative rate", global("admin.rate = -1"), "c.toml:1:1: admin.rate: is -1; allowed is 0 to 1000000"},
+
+		{"a database URL of another kind", global("database.url = 'mysql://u:hunter2@h/d'"), `c.toml:1:1: database.url: is no URL like "postgres://`},
+		{"a database URL that is none", global("database.url = 'postgres://u:100%@h/d'"), `c.toml:1:1: database.url: is no URL like "postgres://`},
+		{"two databases", global("database.url = ['postgres://a/b', 'postgres://c/d']"), "c.toml:1:1: database.url: is a list; write text in quotes"},
+		{"one connection", global("database.connections = 1"), "c.toml:1:1: database.connections: is 1; allowed is 2 to 1000"},
 
 		{"nothing to listen on", global("[listen]\nc2s = ''\nhttp = ''"), "c.toml:1:2: listen: has no address"},
 		{"an address twice", global("listen.c2s = '127.0.0.1:5280'"), `c.toml:1:1: listen.http: is "127.0.0.1:5280", as listen.c2s is`},

@@ -27,6 +27,7 @@ type table struct{ name, doc string }
 
 var tables = []table{
 	{"", "The whole server"},
+	{"database", "PostgreSQL in place of SQLite in data_dir"},
 	{"listen", "Addresses to listen on, host:port. Without a host (\":5222\") every interface is meant, \"\" is off"},
 	{"tls", "The certificate, for every host"},
 	{"admin", "Who may use the HTTP API (notifications, status) for every host: whoever has one of the credentials here. " +
@@ -41,6 +42,9 @@ func rootKeys() []key {
 	keys := []key{
 		path("data_dir", "data", func(t target) *string { return &t.DataDir },
 			`Folder of the database, from the folder of this file; "" keeps everything in memory`),
+
+		count("database.connections", 8, func(t target) *int { return &t.Database.Connections }, 2, 1_000,
+			"Connections to PostgreSQL at a time"),
 
 		address("listen.c2s", "127.0.0.1:5222", func(t target) *string { return &t.Listen.C2S },
 			"XMPP clients; STARTTLS is offered when [tls] has a certificate"),
@@ -109,6 +113,8 @@ func rootKeys() []key {
 		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},
 			"How a line looks: text or json"),
 	}
+	keys = append(keys, secretKeys("database.url", "string",
+		`The database, such as "postgres://rollcall:password@localhost/rollcall", in UTF-8; "" is SQLite`, false)...)
 	keys = append(keys, tokenKeys("admin.token", "string or list", "Bearer token for every host; a list of tokens while you change it")...)
 	return append(keys, tokenKeys("admin.webhook_secret", "string or list",
 		`Secret for requests signed as Standard Webhooks, for every host: "whsec_" and base64 of 24 to 64 bytes; also a list`)...)

@@ -163,6 +163,7 @@ func (p *parser) root(doc map[string]any) {
 	t := target{Config: p.c, dir: p.dir, text: map[string][]string{}}
 	known := rootKeys()
 	p.table(t, "", "", doc, known)
+	p.c.Database.URL = p.one(t, "", "database.url", checkDatabaseURL, "has %d lines; it is one")
 	p.c.Admin.Tokens = p.tokens(t, "", "admin.token", checkToken)
 	p.c.Admin.WebhookSecrets = p.tokens(t, "", "admin.webhook_secret", checkWebhookSecret)
 
@@ -186,11 +187,7 @@ func (p *parser) host(prefix string, values map[string]any) Host {
 	p.table(t, prefix, "", values, hostKeys())
 	h.AdminTokens = p.tokens(t, prefix, "admin_token", checkToken)
 	h.AdminWebhookSecrets = p.tokens(t, prefix, "admin_webhook_secret", checkWebhookSecret)
-	if tokens := p.tokens(t, prefix, "roster.token", checkToken); len(tokens) == 1 {
-		h.Roster.Token = tokens[0]
-	} else if len(tokens) > 1 {
-		p.fail(prefix+".roster.token", fmt.Errorf("has %d tokens; a request carries one", len(tokens)))
-	}
+	h.Roster.Token = p.one(t, prefix, "roster.token", checkToken, "has %d tokens; a request carries one")
 	return h
 }
 
@@ -223,4 +220,17 @@ func (p *parser) tokens(t target, prefix, name string, check func(string) error)
 		p.fail(strings.TrimPrefix(prefix+"."+blame, "."), err)
 	}
 	return tokens
+}
+
+// one is the secret of a key that may have one only; otherwise says what is wrong with several.
+func (p *parser) one(t target, prefix, name string, check func(string) error, otherwise string) Secret {
+	switch all := p.tokens(t, prefix, name, check); len(all) {
+	case 0:
+		return ""
+	case 1:
+		return all[0]
+	default:
+		p.fail(strings.TrimPrefix(prefix+"."+name, "."), fmt.Errorf(otherwise, len(all)))
+		return ""
+	}
 }

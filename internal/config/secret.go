@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strings"
 )
 
@@ -63,4 +64,13 @@ func WebhookKey(s Secret) ([]byte, error) {
 func checkWebhookSecret(s string) error {
 	_, err := WebhookKey(Secret(s))
 	return err
+}
+
+// checkDatabaseURL says what is wrong with a database URL, which is not in the message either.
+func checkDatabaseURL(s string) error {
+	if u, err := url.Parse(s); err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") {
+		return nil
+	}
+	return errors.New(`is no URL like "postgres://user:password@host/database"; write characters other than letters and digits ` +
+		"in a password as %XX, or leave it empty for SQLite in data_dir")
 }

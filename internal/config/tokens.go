@@ -7,12 +7,15 @@ import (
 	"strings"
 )
 
-// A token has three keys, of which one may be set: NAME holds it, NAME_file names a file with it, NAME_env an environment
+// A token, or another secret, has three keys, of which one may be set: NAME holds it, NAME_file names a file with it, NAME_env an environment
 // variable. Their values are kept as text until all keys are read; resolveTokens makes them one.
 
 const tokenWant = `the token in quotes, or a list of tokens`
 
-func tokenKeys(name, kind, doc string) []key {
+func tokenKeys(name, kind, doc string) []key { return secretKeys(name, kind, doc, true) }
+
+// secretKeys are the three keys of a secret; lists says whether it may be a list of several.
+func secretKeys(name, kind, doc string, lists bool) []key {
 	keep := func(name, kind, doc string, set func(t target, v any) ([]string, error)) key {
 		return key{name, "", kind, doc, func(t target, v any) error {
 			values, err := set(t, v)
@@ -30,9 +33,9 @@ func tokenKeys(name, kind, doc string) []key {
 		return nonEmpty(s), nil
 	}
 	return []key{
-		keep(name, kind, doc, func(_ target, v any) ([]string, error) {
-			if s, ok := v.(string); ok {
-				return nonEmpty(s), nil
+		keep(name, kind, doc, func(t target, v any) ([]string, error) {
+			if _, ok := v.(string); ok || !lists {
+				return one(t, v)
 			}
 			values, err := stringList(v, tokenWant)
 			return nonEmpty(values...), err
@@ -61,8 +64,7 @@ func nonEmpty(values ...string) []string {
 }
 
 // resolveTokens returns the tokens that the three keys of name lead to, nil when none is set. check says what is wrong
-// with one. The key that is to blame
-// comes with the error.
+// with one. The key that is to blame comes with the error.
 func resolveTokens(text map[string][]string, name string, check func(string) error) (tokens []Secret, blame string, err error) {
 	var set []string
 	for _, k := range []string{name, name + "_file", name + "_env"} {
@@ -116,7 +118,7 @@ func tokensOfFile(path string) ([]string, error) {
 	}
 	values := nonEmpty(strings.Split(string(b), "\n")...)
 	if len(values) == 0 {
-		return nil, errors.New("names " + path + ", which has no token in it")
+		return nil, errors.New("names " + path + ", which has nothing in it")
 	}
 	return values, nil
 }
