@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests need beyond Go: a C compiler (for the race detector), Python (the reference XML parser, and
-# slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium, nginx and Caddy. Debian packages
-# only as root on a system with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
-# e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority for tests, into e2e/bin. What it cannot install it names; exit
-# status 1 then.
+# Installs what the tests need beyond Go: a C compiler (for the race detector), PostgreSQL (tests start servers of their own),
+# Python (the reference XML parser, and slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium,
+# nginx and Caddy. Debian packages only as root on a system with apt-get; the Python and npm packages, at the versions and
+# checksums pinned in e2e/, into e2e/.venv and e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority
+# for tests, into e2e/bin. What it cannot install it names; exit status 1 then.
 set -u
 cd "$(dirname "$0")/.."
 failed=0
@@ -24,6 +24,7 @@ debian() {
 debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 debian gcc has "${CC:-gcc}"
 debian libc6-dev test -e /usr/include/stdlib.h
+debian postgresql eval 'has initdb || ls /usr/lib/postgresql/*/bin/initdb'
 debian python3 has "$python"
 debian python3-venv "$python" -c 'import ensurepip, venv'
 debian nodejs has node
@@ -41,7 +42,13 @@ if [ ${#wanted[@]} -gt 0 ]; then
 	else
 		echo "install-tools: apt-get install ${wanted[*]}"
 		mkdir -p artifacts
-		export DEBIAN_FRONTEND=noninteractive
+		# Debian's postgresql makes a cluster and runs it, unless this says otherwise; the tests need the programs only.
+		cluster=/etc/postgresql-common/createcluster.conf
+		if [[ " ${wanted[*]} " == *" postgresql "* ]] && [ ! -e $cluster ]; then
+			mkdir -p "${cluster%/*}"
+			echo 'create_main_cluster = false' >$cluster
+		fi
+		export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
 		{ apt-get update -q && apt-get install -qy --no-install-recommends "${wanted[@]}"; } >artifacts/apt.log 2>&1 ||
 			{ tail -n 20 artifacts/apt.log >&2; missing "${wanted[*]} (apt-get failed, see above)"; }
 	fi

@@ -78,7 +78,7 @@ func addAccounts(ctx context.Context, dir string, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	accounts, err := store.Open(ctx, dir)
+	accounts, err := store.Open(ctx, store.Options{DataDir: dir})
 	if err != nil {
 		return err
 	}

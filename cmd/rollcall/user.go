@@ -8,6 +8,7 @@ import (
 	"rollcall/internal/auth"
 	"rollcall/internal/config"
 	"rollcall/internal/jid"
+	"rollcall/internal/server"
 	"rollcall/internal/store"
 )
 
@@ -144,10 +145,10 @@ func openAccounts(env *environment, f configFlag) (*accountStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.DataDir == "" {
+	if cfg.DataDir == "" && cfg.Database.URL == "" {
 		return nil, cfg.KeyError("data_dir", errors.New(`is "", so accounts would be gone when this command ends; name a folder`))
 	}
-	s, err := store.Open(env.ctx, cfg.DataDir)
+	s, err := server.OpenStore(env.ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (a accounts) Credentials(ctx context.Context, username string) (auth.Creden
 // Accounts in a real store, from the making of one to its removal.
 func TestAccountsInAStore(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
-	st, err := store.Open(ctx, dir)
+	st, err := store.Open(ctx, store.Options{DataDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ type lives struct {
 
 func inLives(t *testing.T, play func(l lives)) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := store.Open(t.Context(), "")
+		s, err := store.Open(t.Context(), store.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -111,8 +111,8 @@ func (s *Server) build(ctx context.Context) (err error) {
 			return s.cfg.KeyError("admin.client_ca", err)
 		}
 	}
-	if s.cfg.DataDir != "" {
-		if s.store, err = store.Open(ctx, s.cfg.DataDir); err != nil {
+	if s.cfg.DataDir != "" || s.cfg.Database.URL != "" {
+		if s.store, err = OpenStore(ctx, s.cfg); err != nil {
 			return err
 		}
 	}
@@ -136,6 +136,13 @@ func (s *Server) build(ctx context.Context) (err error) {
 	s.admin = s.newAdmin()
 	s.http, err = s.newHTTP()
 	return err
+}
+
+// OpenStore opens the database of a configuration, for a server or for a program beside it.
+func OpenStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	return store.Open(ctx, store.Options{
+		DataDir: cfg.DataDir, URL: string(cfg.Database.URL), Connections: cfg.Database.Connections,
+	})
 }
 
 // Ready is closed when every listener accepts connections.

@@ -54,7 +54,7 @@ func (s *Store) AddAccount(ctx context.Context, host, username string, c Credent
 		return accountError(host, username, "cannot be added", err)
 	}
 	now := s.now().UnixMicro()
-	res, err := s.db.ExecContext(ctx, `INSERT INTO accounts (`+accountColumns+`)
+	res, err := s.exec(ctx, `INSERT INTO accounts (`+accountColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
 		host, username,
 		c.SHA1.Salt, c.SHA1.Iterations, c.SHA1.StoredKey, c.SHA1.ServerKey,
@@ -69,7 +69,7 @@ func (s *Store) SetCredentials(ctx context.Context, host, username string, c Cre
 	if err := c.check(); err != nil {
 		return accountError(host, username, "cannot be changed", err)
 	}
-	res, err := s.db.ExecContext(ctx, `UPDATE accounts SET
+	res, err := s.exec(ctx, `UPDATE accounts SET
 		sha1_salt = $3, sha1_iterations = $4, sha1_stored_key = $5, sha1_server_key = $6,
 		sha256_salt = $7, sha256_iterations = $8, sha256_stored_key = $9, sha256_server_key = $10,
 		changed = $11
@@ -81,17 +81,32 @@ func (s *Store) SetCredentials(ctx context.Context, host, username string, c Cre
 	return accountError(host, username, "cannot be changed", changed(res, err, ErrNotFound))
 }
 
-// RemoveAccount deletes an account; ErrNotFound when there is none.
+// RemoveAccount deletes an account with its values and messages, so that nobody inherits them who gets the name later;
+// ErrNotFound when there is none.
 func (s *Store) RemoveAccount(ctx context.Context, host, username string) error {
-	res, err := s.db.ExecContext(ctx, `DELETE FROM accounts WHERE host = $1 AND username = $2`, host, username)
-	return accountError(host, username, "cannot be removed", changed(res, err, ErrNotFound))
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE host = $1 AND username = $2`, host, username)
+		if err := changed(res, err, ErrNotFound); err != nil {
+			return err
+		}
+		for _, table := range []string{"account_values", "messages"} {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE host = $1 AND username = $2`, host, username); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return accountError(host, username, "cannot be removed", err)
 }
 
 // Account finds an account; ErrNotFound when there is none.
 func (s *Store) Account(ctx context.Context, host, username string) (Account, error) {
-	row := s.db.QueryRowContext(ctx, `SELECT `+accountColumns+`
-		FROM accounts WHERE host = $1 AND username = $2`, host, username)
-	a, err := scanAccount(row)
+	var a Account
+	err := s.read(ctx, func(ctx context.Context) (err error) {
+		a, err = scanAccount(s.db.QueryRowContext(ctx, `SELECT `+accountColumns+`
+			FROM accounts WHERE host = $1 AND username = $2`, host, username))
+		return err
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -130,24 +145,16 @@ func (s *Store) Accounts(ctx context.Context, host string) iter.Seq2[Account, er
 }
 
 func (s *Store) accountsAfter(ctx context.Context, host, after string) (page []Account, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+accountColumns+`
-		FROM accounts WHERE host = $1 AND username > $2 ORDER BY username LIMIT $3`, host, after, accountsPage)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		a, err := scanAccount(rows)
-		if err != nil {
-			return nil, err
-		}
-		page = append(page, a)
-	}
-	return page, rows.Err()
+	err = s.read(ctx, func(ctx context.Context) (err error) {
+		page, err = collect(ctx, s.db, scanAccount, `SELECT `+accountColumns+`
+			FROM accounts WHERE host = $1 AND username > $2 ORDER BY username LIMIT $3`, host, after, accountsPage)
+		return err
+	})
+	return page, err
 }
 
 // scanAccount reads a row of accountColumns.
-func scanAccount(row interface{ Scan(...any) error }) (a Account, err error) {
+func scanAccount(row scanner) (a Account, err error) {
 	var created, updated int64
 	one, two := &a.Credentials.SHA1, &a.Credentials.SHA256
 	err = row.Scan(&a.Host, &a.Username,

@@ -144,14 +144,20 @@ func TestAddAccountRefuses(t *testing.T) {
 	}
 }
 
-// Whatever is done to accounts, the store has what a map would have.
-func TestAccountsModel(t *testing.T) {
+// fewer makes a model test shorter than rapid does.
+func fewer(t *testing.T) {
+	t.Helper()
 	// A statement of SQLite in Go takes milliseconds under the race detector. -rapid.checks asks for more.
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
 		if err := checks.Value.Set("15"); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Whatever is done to accounts, the store has what a map would have.
+func TestAccountsModel(t *testing.T) {
+	fewer(t)
 	everyKind(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
 		rapid.Check(t, func(r *rapid.T) {
@@ -315,7 +321,7 @@ const childEnv = "ROLLCALL_STORE_TEST_CHILD"
 // child adds accounts until it is killed, and says each name on a line when the store has said yes.
 func child(dir string) int {
 	ctx := context.Background()
-	s, err := Open(ctx, dir)
+	s, err := Open(ctx, Options{DataDir: dir})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -395,7 +401,7 @@ func TestTwoProcessesAndKill(t *testing.T) {
 }
 
 func BenchmarkAccount(b *testing.B) {
-	s, err := Open(b.Context(), b.TempDir())
+	s, err := Open(b.Context(), Options{DataDir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}

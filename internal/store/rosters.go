@@ -105,9 +105,11 @@ func bytesOrEmpty(b []byte) []byte {
 func (s *Store) Roster(ctx context.Context, host, username string) (Roster, error) {
 	r := Roster{Host: host, Username: username}
 	var asOf, stale, heldSince int64
-	err := s.db.QueryRowContext(ctx, `SELECT version, tag, document, source, etag, as_of, stale_if_error, dropped, held, held_since
-		FROM rosters WHERE host = $1 AND username = $2`, host, username).
-		Scan(&r.Version, &r.Tag, &r.Document, &r.Source, &r.ETag, &asOf, &stale, &r.Dropped, &r.Held, &heldSince)
+	err := s.read(ctx, func(ctx context.Context) error {
+		return s.db.QueryRowContext(ctx, `SELECT version, tag, document, source, etag, as_of, stale_if_error, dropped, held, held_since
+			FROM rosters WHERE host = $1 AND username = $2`, host, username).
+			Scan(&r.Version, &r.Tag, &r.Document, &r.Source, &r.ETag, &asOf, &stale, &r.Dropped, &r.Held, &heldSince)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -124,55 +126,44 @@ func (s *Store) Roster(ctx context.Context, host, username string) (Roster, erro
 
 // RosterJournal reads what a user's roster has changed from a version on, that one included, in order.
 func (s *Store) RosterJournal(ctx context.Context, host, username string, from int64) ([]RosterChange, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT version, tag, contact, before, at FROM roster_journal
-		WHERE host = $1 AND username = $2 AND version >= $3 ORDER BY version`, host, username, from)
-	if err != nil {
-		return nil, fmt.Errorf("store: the journal of %s@%s: %w", username, host, err)
-	}
-	defer rows.Close()
 	var all []RosterChange
-	for rows.Next() {
-		var c RosterChange
-		var at int64
-		if err := rows.Scan(&c.Version, &c.Tag, &c.Contact, &c.Before, &at); err != nil {
-			return nil, fmt.Errorf("store: the journal of %s@%s: %w", username, host, err)
-		}
-		c.At = time.UnixMicro(at).UTC()
-		all = append(all, c)
-	}
-	if err := rows.Err(); err != nil {
+	err := s.read(ctx, func(ctx context.Context) (err error) {
+		all, err = collect(ctx, s.db, scanRosterChange, `SELECT version, tag, contact, before, at FROM roster_journal
+			WHERE host = $1 AND username = $2 AND version >= $3 ORDER BY version`, host, username, from)
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("store: the journal of %s@%s: %w", username, host, err)
 	}
 	return all, nil
 }
 
+func scanRosterChange(row scanner) (c RosterChange, err error) {
+	var at int64
+	err = row.Scan(&c.Version, &c.Tag, &c.Contact, &c.Before, &at)
+	c.At = time.UnixMicro(at).UTC()
+	return c, err
+}
+
 // TrimRosterJournals deletes, at one host, what is older than a time and not among the newest keep changes of its user,
 // and whatever is beyond the newest most. It tells how many changes are left.
 func (s *Store) TrimRosterJournals(ctx context.Context, host string, before time.Time, keep, most int) (left int, err error) {
-	type long struct {
-		username string
-		changes  int
-	}
-	var all []long
-	rows, err := s.db.QueryContext(ctx, `SELECT username, COUNT(*) FROM roster_journal WHERE host = $1 GROUP BY username`, host)
+	var all []rosterJournal
+	err = s.read(ctx, func(ctx context.Context) (err error) {
+		all, err = collect(ctx, s.db, scanRosterJournal,
+			`SELECT username, COUNT(*) FROM roster_journal WHERE host = $1 GROUP BY username`, host)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("store: the journals of %s: %w", host, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var l long
-		if err := rows.Scan(&l.username, &l.changes); err != nil {
-			return 0, fmt.Errorf("store: the journals of %s: %w", host, err)
-		}
-		left += l.changes
-		if l.changes > keep {
-			all = append(all, l)
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, fmt.Errorf("store: the journals of %s: %w", host, err)
+	for _, j := range all {
+		left += j.changes
 	}
 	for _, l := range all {
+		if l.changes <= keep {
+			continue
+		}
 		gone, err := s.trimJournal(ctx, host, l.username, before, keep, most)
 		if err != nil {
 			return left, fmt.Errorf("store: the journal of %s@%s cannot be trimmed: %w", l.username, host, err)
@@ -182,13 +173,25 @@ func (s *Store) TrimRosterJournals(ctx context.Context, host string, before time
 	return left, nil
 }
 
+type rosterJournal struct {
+	username string
+	changes  int
+}
+
+func scanRosterJournal(row scanner) (j rosterJournal, err error) {
+	err = row.Scan(&j.username, &j.changes)
+	return j, err
+}
+
 // trimJournal deletes from one journal. Versions are numbered without gaps, so that the newest so many are found by
 // their number; and only a beginning is deleted, whatever the clock said meanwhile, so that none appear.
 func (s *Store) trimJournal(ctx context.Context, host, username string, before time.Time, keep, most int) (gone int, err error) {
 	var first, last int64
 	var young sql.NullInt64
-	err = s.db.QueryRowContext(ctx, `SELECT MIN(version), MAX(version), MIN(CASE WHEN at >= $3 THEN version END)
-		FROM roster_journal WHERE host = $1 AND username = $2`, host, username, before.UnixMicro()).Scan(&first, &last, &young)
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.db.QueryRowContext(ctx, `SELECT MIN(version), MAX(version), MIN(CASE WHEN at >= $3 THEN version END)
+			FROM roster_journal WHERE host = $1 AND username = $2`, host, username, before.UnixMicro()).Scan(&first, &last, &young)
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -200,7 +203,7 @@ func (s *Store) trimJournal(ctx context.Context, host, username string, before t
 	if until < first {
 		return 0, nil
 	}
-	res, err := s.db.ExecContext(ctx, `DELETE FROM roster_journal WHERE host = $1 AND username = $2 AND version <= $3`, host, username, until)
+	res, err := s.exec(ctx, `DELETE FROM roster_journal WHERE host = $1 AND username = $2 AND version <= $3`, host, username, until)
 	if err != nil {
 		return 0, err
 	}

@@ -190,7 +190,7 @@ func BenchmarkSaveRosters(b *testing.B) {
 			if kind == "file" {
 				dir = b.TempDir()
 			}
-			s, err := Open(b.Context(), dir)
+			s, err := Open(b.Context(), Options{DataDir: dir})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -20,7 +20,7 @@ func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
 		fresh := make([]byte, secretSize)
 		rand.Read(fresh) // never fails: it ends the program rather than return an error
 		// Of several who insert at once the first is right; what was stored is what counts.
-		_, err = s.db.ExecContext(ctx, `INSERT INTO secrets (name, value, created) VALUES ($1, $2, $3)
+		_, err = s.exec(ctx, `INSERT INTO secrets (name, value, created) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, name, fresh, s.now().UnixMicro())
 		if err == nil {
 			secret, err = s.readSecret(ctx, name)
@@ -33,6 +33,8 @@ func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
 }
 
 func (s *Store) readSecret(ctx context.Context, name string) (secret []byte, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT value FROM secrets WHERE name = $1`, name).Scan(&secret)
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.db.QueryRowContext(ctx, `SELECT value FROM secrets WHERE name = $1`, name).Scan(&secret)
+	})
 	return secret, err
 }

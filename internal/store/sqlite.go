@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -19,23 +21,54 @@ import (
 // fileName is the database in the data folder.
 const fileName = "rollcall.db"
 
-// pragmas of every connection. The driver applies busy_timeout first, the others after it.
+// How long (ms) a connection waits for a lock of another one. Reading needs none but for moments. Writing does: "rollcall user
+// add" writes while the server runs. The one that writes gives up soon because SQLite asks seldom once it has asked a few
+// times, and might never meet one of the short moments between the commits of a busy server; inTurn begins anew.
+const (
+	readBusy  = 5000
+	writeBusy = 8
+)
+
+// pragmas of every connection.
 var pragmas = []string{
-	// "rollcall user add" writes while the server runs. A writer waits this long (ms) for the other one.
-	"busy_timeout(5000)",
 	// Readers and the one writer do not wait for each other.
 	"journal_mode(WAL)",
 	// Each commit reaches the disk before it is reported: nothing acknowledged is lost to a power failure.
 	"synchronous(FULL)",
 	"foreign_keys(1)",
+	// Under load a commit of many messages changes hundreds of pages (4 KiB). With larger steps than SQLite's default a page
+	// that is changed by several commits is copied to the database once. The file -wal grows to some 16 MiB, and reading it
+	// after a crash takes a moment.
+	"wal_autocheckpoint(4000)",
+	"cache_size(-8000)", // KiB, for each connection
 }
 
-// openSQLite opens the database file in dataDir, creating both, or a database in memory when it is empty.
-func openSQLite(dataDir string) (*sql.DB, error) {
+// openSQLite makes s a Store of the database file in dataDir, creating both, or of a database in memory when it is empty.
+func (s *Store) openSQLite(ctx context.Context, dataDir string) (engine, error) {
+	db, err := sqliteDB(dataDir, max(4, runtime.GOMAXPROCS(0)), readBusy)
+	if err != nil {
+		return nil, explain(dataDir, err)
+	}
+	s.db, s.writes, s.turn = db, db, make(chan struct{}, 1)
+	if err := migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite", 0); err != nil {
+		return nil, errors.Join(explain(dataDir, err), db.Close())
+	}
+	if dataDir == "" {
+		return &sqliteEngine{s}, nil // its only connection does everything
+	}
+	if s.writes, err = sqliteDB(dataDir, 1, writeBusy); err != nil {
+		return nil, errors.Join(explain(dataDir, err), db.Close())
+	}
+	return &sqliteEngine{s}, nil
+}
+
+// sqliteDB opens some connections, each of which waits for locks for busy milliseconds.
+func sqliteDB(dataDir string, conns, busy int) (*sql.DB, error) {
 	// A transaction that will write asks for the lock at its beginning: one that asks when it has read
-	// already cannot wait for another writer, and fails.
-	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}, "_dqs": {"0"}, "_error_rc": {"1"}}
-	name, conns := "file::memory:", 1
+	// already cannot wait for another writer, and fails. The driver applies busy_timeout before the other pragmas.
+	query := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busy)}, pragmas...),
+		"_txlock": {"immediate"}, "_dqs": {"0"}, "_error_rc": {"1"}}
+	name := "file::memory:"
 	if dataDir != "" {
 		path, err := createFile(dataDir)
 		if err != nil {
@@ -43,7 +76,9 @@ func openSQLite(dataDir string) (*sql.DB, error) {
 		}
 		// As an URI, so that no character of the path has a meaning of its own.
 		u := url.URL{Scheme: "file", Path: uriPath(path)}
-		name, conns = u.String(), max(4, runtime.GOMAXPROCS(0))
+		name = u.String()
+	} else {
+		conns = 1
 	}
 	c, err := sqlite.NewConnector(name + "?" + query.Encode())
 	if err != nil {
@@ -82,6 +117,12 @@ func uriPath(path string) string {
 		path = "/" + path
 	}
 	return path
+}
+
+// busy says whether another connection had the lock.
+func busy(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 // explain says of an error on opening what the operator has to look at.

@@ -11,19 +11,24 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"rollcall/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childEnv); dir != "" {
-		os.Exit(child(dir))
-	}
+	otherProcess()
 	goleak.VerifyTestMain(m)
 }
 
 // open opens a store for a test; every error of it is fatal.
-func open(t *testing.T, dir string) *Store {
+func open(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), dir)
+	return openWith(t, Options{DataDir: dir})
+}
+
+func openWith(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,10 +40,11 @@ func open(t *testing.T, dir string) *Store {
 	return s
 }
 
-// everyKind runs a test on a file and in memory.
+// everyKind runs a test on a file, in memory, and on PostgreSQL.
 func everyKind(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Run("file", func(t *testing.T) { test(t, open(t, t.TempDir())) })
 	t.Run("memory", func(t *testing.T) { test(t, open(t, "")) })
+	t.Run("postgres", func(t *testing.T) { test(t, openWith(t, Options{URL: storetest.URL(t)})) })
 }
 
 func TestOpenCreatesForTheOwnerAlone(t *testing.T) {
@@ -130,7 +136,7 @@ func TestOpenErrors(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := test.dir(t)
-			s, err := Open(t.Context(), dir)
+			s, err := Open(t.Context(), Options{DataDir: dir})
 			if err == nil {
 				t.Fatal("opened", s.Close())
 			}
@@ -160,7 +166,7 @@ func readOnly(t *testing.T) string {
 func TestOpenCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s, err := Open(ctx, t.TempDir())
+	s, err := Open(ctx, Options{DataDir: t.TempDir()})
 	if err == nil {
 		t.Fatal("opened", s.Close())
 	}
@@ -176,7 +182,7 @@ func TestOpenNewerDatabase(t *testing.T) {
 	if _, err := s.db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Open(t.Context(), dir)
+	again, err := Open(t.Context(), Options{DataDir: dir})
 	if err == nil {
 		t.Fatal("opened", again.Close())
 	}
@@ -196,7 +202,7 @@ func TestOpenAtOnce(t *testing.T) {
 		wg.Go(func() {
 			<-start
 			var err error
-			if opened[i], err = Open(t.Context(), dir); err != nil {
+			if opened[i], err = Open(t.Context(), Options{DataDir: dir}); err != nil {
 				t.Error(err)
 			}
 		})
