@@ -133,7 +133,7 @@ func (w *town) start(disk int) bool {
 	var err error
 	switch {
 	case disk == 99:
-		if w.sqlite, err = store.Open(w.ctx, w.folder); err != nil {
+		if w.sqlite, err = store.Open(w.ctx, store.Options{DataDir: w.folder}); err != nil {
 			w.fail("no database", "%v", err)
 			return false
 		}
