@@ -39,6 +39,7 @@ class Client(ClientXMPP):
         super().__init__(config["jid"], config["password"])
         self.config = config
         self.over = asyncio.get_event_loop().create_future()
+        self.known = {}  # the roster as results and pushes have it (RFC 6121 section 2.6)
         self.auto_authorize = None
         self.auto_subscribe = False
         self.register_plugin("xep_0199")
@@ -79,13 +80,28 @@ class Client(ClientXMPP):
 
     def on_push(self, iq):
         for item in items(iq):
+            self.take(item)
             emit("push", **item)
+
+    def take(self, item):
+        if item["subscription"] == "remove":
+            self.known.pop(item["jid"], None)
+        else:
+            self.known[item["jid"]] = item
+
+    def take_result(self, iq):
+        """A result without items says that the version that slixmpp has asked with is the last (slixmpp itself adds a query)."""
+        if items(iq):
+            self.known = {}
+        for item in items(iq):
+            self.take(item)
 
     async def do(self, command):
         match command["do"]:
             case "roster":
                 try:
-                    emit("roster", items=items(await self.get_roster()))
+                    self.take_result(await self.get_roster())
+                    emit("roster", items=list(self.known.values()))
                 except IqError as e:
                     emit("roster-error", type=e.etype, condition=e.condition)
                 except IqTimeout:

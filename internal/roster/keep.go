@@ -192,8 +192,9 @@ func (k *keeper) run(ctx context.Context) {
 			k.trim(ctx)
 		case <-k.wake:
 			if k.store != nil {
-				k.pause(ctx, flushAfter)
-				k.attempt(ctx)
+				if k.pause(ctx, flushAfter); ctx.Err() == nil { // otherwise it is written last
+					k.attempt(ctx)
+				}
 			}
 		}
 	}
