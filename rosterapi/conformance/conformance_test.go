@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -113,7 +114,7 @@ func TestFaults(t *testing.T) {
 			raw(answer(r, r.Header.Get("If-None-Match")), "application/json", good)(w, r)
 		})
 	}
-	counter := 0
+	var counter atomic.Int64
 	for _, c := range []struct {
 		name    string
 		handler http.HandlerFunc
@@ -169,12 +170,12 @@ func TestFaults(t *testing.T) {
 		{"long cache", john(raw(200, "application/json", good, "Cache-Control", "max-age=604800")), "cache-control", Warn, "more than a day", true},
 		{"strange cache", john(raw(200, "application/json", good, "Cache-Control", "max-age=soon")), "cache-control", Warn, "no number", true},
 		{"flapping", john(func(w http.ResponseWriter, r *http.Request) {
-			counter++
-			raw(200, "application/json", fmt.Sprintf(`{"user%d@localhost": {}}`, counter))(w, r)
+			n := counter.Add(1)
+			raw(200, "application/json", fmt.Sprintf(`{"user%d@localhost": {}}`, n))(w, r)
 		}), "same", Warn, "different contacts", true},
 		{"changing ETag", john(func(w http.ResponseWriter, r *http.Request) {
-			counter++
-			raw(200, "application/json", good, "ETag", fmt.Sprintf(`"%d"`, counter))(w, r)
+			n := counter.Add(1)
+			raw(200, "application/json", good, "ETag", fmt.Sprintf(`"%d"`, n))(w, r)
 		}), "same", Warn, "different ETags", true},
 		{"no ETag", john(raw(200, "application/json", good)), "if-none-match", Skip, "has no ETag", true},
 		{"deaf to If-None-Match", etagged(func(*http.Request, string) int { return 200 }), "if-none-match", Warn, "If-None-Match is not honoured", true},
