@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/maphash"
 )
 
 // decoy is what a user who does not exist has in place of keys. Nobody may learn from an answer, or from the
@@ -34,19 +35,35 @@ func (s *Server) decoy(h *scramHash, username string) Keys {
 	}
 }
 
-// lookup finds the keys of a user, or a decoy. Whoever gets known = false goes on with the keys and fails at
-// the end.
-func (s *Server) lookup(ctx context.Context, src Source, h *scramHash, username string) (k Keys, known bool, err error) {
+// lookup finds the keys of a user, and the mark of all of them, or a decoy. Whoever gets known = false goes on with the
+// keys and fails at the end.
+func (s *Server) lookup(ctx context.Context, src Source, h *scramHash, username string) (k Keys, m uint64, known bool, err error) {
 	decoy := s.decoy(h, username)
 	c, err := src.Credentials(ctx, username)
 	if errors.Is(err, ErrUnknownUser) {
-		return decoy, false, nil
+		return decoy, 0, false, nil
 	}
 	if err != nil {
-		return Keys{}, false, err
+		return Keys{}, 0, false, err
 	}
 	if k = h.keys(c); k.absent() {
-		return decoy, false, nil
+		return decoy, 0, false, nil
 	}
-	return k, true, k.check(h)
+	return k, mark(c), true, k.check(h)
+}
+
+var seed = maphash.MakeSeed()
+
+// mark is a number that is another one when the password was changed. It is no secret's hash to anybody: it leaves this
+// process nowhere.
+func mark(c Credentials) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, keys := range []Keys{c.SHA1, c.SHA256} {
+		for _, part := range [][]byte{keys.Salt, keys.StoredKey} {
+			h.WriteByte(byte(len(part)))
+			h.Write(part)
+		}
+	}
+	return h.Sum64()
 }

@@ -14,6 +14,7 @@ type Exchange struct {
 	next  step // nil when it is over
 	await bool // the client must speak first and has not yet
 	user  string
+	cred  uint64
 }
 
 // A step takes a message of the client, at most maxMessage bytes. Its error goes to the client when it is a
@@ -25,6 +26,7 @@ type reply struct {
 	out  []byte
 	next step
 	user string
+	cred uint64 // see Exchange.Credential
 }
 
 // Next takes a message of the client, decoded from base64, and returns what to answer: a challenge, or, when
@@ -55,9 +57,13 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 		}
 		return nil, false, f
 	}
-	x.next, x.user = r.next, r.user
+	x.next, x.user, x.cred = r.next, r.user, r.cred
 	return r.out, r.next == nil, nil
 }
 
 // Username is the canonical localpart of the user when the exchange is done, "" before that.
 func (x *Exchange) Username() string { return x.user }
+
+// Credential tells apart what a user signed in with, when the exchange is done: after the password was changed it is
+// another number, whatever the mechanism. It means nothing outside this process, and is 0 where there are no passwords.
+func (x *Exchange) Credential() uint64 { return x.cred }

@@ -32,7 +32,7 @@ func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
 			return nil
 		}
 		return &Failure{Condition: EncryptionRequired, Text: "start TLS first"}
-	}, func(ctx context.Context, username, password string) error {
+	}, func(ctx context.Context, username, password string) (uint64, error) {
 		return s.verify(ctx, a.Source, username, password)
 	}))
 	return ms, nil
@@ -49,7 +49,7 @@ func (Open) mechanisms(s *Server) ([]mechanism, error) {
 		}
 		return &Failure{Condition: InvalidMechanism,
 			Text: "this host takes any password, so users can sign in from the server's own machine only"}
-	}, func(context.Context, string, string) error { return nil })}, nil
+	}, func(context.Context, string, string) (uint64, error) { return 0, nil })}, nil
 }
 
 // Anonymous is the method for guests (RFC 4505): everybody gets a new name, which nobody can guess. What the

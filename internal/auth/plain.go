@@ -11,8 +11,8 @@ import (
 )
 
 // A passwordCheck decides whether a password is a user's: nil if so. The username is canonical, the password
-// as the client sent it, UTF-8, not empty, at most maxPasswordBytes.
-type passwordCheck func(ctx context.Context, username, password string) error
+// as the client sent it, UTF-8, not empty, at most maxPasswordBytes. mark is that of the user's keys.
+type passwordCheck func(ctx context.Context, username, password string) (mark uint64, err error)
 
 // plain is the mechanism PLAIN (RFC 4616). The client says the password itself, which whoever listens hears
 // too; refuse decides where that is acceptable.
@@ -26,10 +26,11 @@ func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mecha
 				if err != nil {
 					return reply{}, err
 				}
-				if err := check(ctx, user, password); err != nil {
+				mark, err := check(ctx, user, password)
+				if err != nil {
 					return reply{}, err
 				}
-				return reply{user: user}, nil
+				return reply{user: user, cred: mark}, nil
 			}
 		},
 	}
@@ -73,27 +74,27 @@ func (s *Server) means(authzid, username string) bool {
 }
 
 // verify is a passwordCheck against the keys of a source.
-func (s *Server) verify(ctx context.Context, src Source, username, password string) error {
+func (s *Server) verify(ctx context.Context, src Source, username, password string) (uint64, error) {
 	prepared, err := preparePassword(password)
 	if err != nil {
-		return errNotAuthorized // nobody can have such a password
+		return 0, errNotAuthorized // nobody can have such a password
 	}
-	keys, known, err := s.lookup(ctx, src, &hashSHA256, username)
+	keys, mark, known, err := s.lookup(ctx, src, &hashSHA256, username)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return fmt.Errorf("too many passwords to hash: %w", context.Cause(ctx))
+		return 0, fmt.Errorf("too many passwords to hash: %w", context.Cause(ctx))
 	}
 	got, err := s.crypto.derive(&hashSHA256, prepared, keys.Salt, keys.Iterations)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if equal := subtle.ConstantTimeCompare(got.StoredKey, keys.StoredKey) == 1; !equal || !known {
-		return errNotAuthorized
+		return 0, errNotAuthorized
 	}
-	return nil
+	return mark, nil
 }

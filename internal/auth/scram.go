@@ -68,6 +68,7 @@ type conversation struct {
 	// Known after client-first.
 	user  string
 	keys  Keys
+	mark  uint64 // see mark
 	known bool   // false: keys are a decoy
 	bound []byte // what "c" must be
 	nonce string
@@ -86,7 +87,7 @@ func (c *conversation) first(ctx context.Context, in []byte) (reply, error) {
 	if c.user, err = c.server.identity(m.authzid, m.username); err != nil {
 		return reply{}, err
 	}
-	if c.keys, c.known, err = c.server.lookup(ctx, c.source, c.hash, c.user); err != nil {
+	if c.keys, c.mark, c.known, err = c.server.lookup(ctx, c.source, c.hash, c.user); err != nil {
 		return reply{}, err
 	}
 	c.nonce = m.nonce + c.server.crypto.nonce()
@@ -143,5 +144,5 @@ func (c *conversation) final(_ context.Context, in []byte) (reply, error) {
 		return reply{}, errNotAuthorized
 	}
 	out := "v=" + base64.StdEncoding.EncodeToString(serverSignature)
-	return reply{out: []byte(out), user: c.user}, nil
+	return reply{out: []byte(out), user: c.user, cred: c.mark}, nil
 }
