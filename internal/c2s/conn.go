@@ -23,6 +23,8 @@ type conn struct {
 	t    Transport
 	lang string // the client's xml:lang
 
+	credential uint64 // what the client signed in with, see auth.Exchange
+
 	gate session.Latch // the session may write: the answer to its bind request is out
 	over session.Latch // End or Abort is through
 

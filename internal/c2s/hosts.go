@@ -43,6 +43,15 @@ func (v virtual) Bind(ctx context.Context, local, resource string, c session.Con
 	return &bound{s, v.host, c}, nil
 }
 
+// Resume implements Host.
+func (v virtual) Resume(ctx context.Context, local string, r host.Resumption, c session.Conn) (Session, error) {
+	s, err := v.host.Resume(ctx, local, r, c)
+	if err != nil {
+		return nil, err
+	}
+	return &bound{s, v.host, c}, nil
+}
+
 // bound is a session as one of its connections sees it.
 type bound struct {
 	*session.Session
@@ -52,6 +61,11 @@ type bound struct {
 
 // Receive implements Session.
 func (b *bound) Receive(el *xmlstream.Element) {
+	b.handle(el)
+	b.Pause()
+}
+
+func (b *bound) handle(el *xmlstream.Element) {
 	if b.Begin(b.conn) {
 		defer b.End()
 		b.host.Receive(b.Session, el)

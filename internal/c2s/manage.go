@@ -1,9 +1,12 @@
 package c2s
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
+	"rollcall/internal/host"
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
@@ -20,22 +23,23 @@ func (c *conn) manage(s Session, el *xmlstream.Element) error {
 		resume := el.Attr("resume") == "true" || el.Attr("resume") == "1"
 		max, err := strconv.ParseUint(el.Attr("max"), 10, 31)
 		if err != nil {
-			max = 0
+			max = 0 // a preference, and one that cannot be met
 		}
-		if !s.Manage(resume, time.Duration(max)*time.Second) {
+		if !s.Manage(resume, time.Duration(max)*time.Second, c.credential) {
 			s.Send(stanza.NewNonza(failed(stanza.UnexpectedRequest)))
 		}
 	case "resume": // "only after authentication and before binding" (section 5)
 		s.Send(stanza.NewNonza(failed(stanza.UnexpectedRequest)))
 	case "r":
-		s.Acknowledge()
+		s.Acknowledge(c)
 	case "a":
 		h, err := count(el)
-		if err == nil {
-			err = s.Acknowledged(h)
-		}
 		if err != nil {
-			return badCount(el, s.Counts())
+			return &stanza.StreamError{Condition: stanza.BadFormat, Text: "'h' must be a number from 0 to 4294967295"}
+		}
+		var wrong *session.TooHigh
+		if errors.As(s.Acknowledged(c, h), &wrong) {
+			return tooHigh(wrong)
 		}
 	default:
 		return &stanza.StreamError{Condition: stanza.UnsupportedStanzaType}
@@ -49,13 +53,13 @@ func count(el *xmlstream.Element) (uint32, error) {
 	return uint32(h), err
 }
 
-// badCount is the error for a count that cannot be (section 4).
-func badCount(el *xmlstream.Element, sent uint32) *stanza.StreamError {
-	said := xmlstream.New(ns.SM, "handled-count-too-high", "send-count", strconv.FormatUint(uint64(sent), 10))
-	if h, err := count(el); err == nil {
-		said.SetAttr("h", strconv.FormatUint(uint64(h), 10))
-	}
-	return &stanza.StreamError{Condition: stanza.StreamUndefined, App: said}
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// tooHigh is the error for a count that cannot be (section 6).
+func tooHigh(e *session.TooHigh) *stanza.StreamError {
+	return &stanza.StreamError{Condition: stanza.StreamUndefined, App: xmlstream.New(ns.SM, "handled-count-too-high",
+		"h", decimal(e.Handled), "send-count", decimal(e.Sent)),
+		Text: fmt.Sprintf("You acknowledged %d stanzas, but I only sent you %d so far.", e.Handled, e.Sent)}
 }
 
 func failed(condition stanza.Condition) *xmlstream.Element {
@@ -72,22 +76,21 @@ func (n *negotiation) resume(el *xmlstream.Element) (Session, error) {
 	if err != nil {
 		return nil, n.t.Write(failed(stanza.BadRequest))
 	}
-	s, err := n.host.Resume(n.user, el.Attr("previd"), h, n.conn)
-	if err != nil {
-		return nil, badCount(el, s.Counts())
-	}
-	if s == nil {
-		return nil, n.t.Write(failed(stanza.ItemNotFound))
+	s, err := n.host.Resume(n.ctx, n.user, host.Resumption{ID: el.Attr("previd"), Handled: h, Credential: n.credential}, n.conn)
+	var wrong *session.TooHigh
+	var refused *host.NotResumed
+	switch {
+	case errors.As(err, &wrong):
+		return nil, tooHigh(wrong)
+	case errors.As(err, &refused):
+		answer := failed(refused.Condition)
+		if refused.Known {
+			answer.SetAttr("h", decimal(refused.Handled))
+		}
+		return nil, n.t.Write(answer)
+	case err != nil:
+		return nil, err
 	}
 	n.gate.Open()
 	return s, nil
-}
-
-// Resume implements Host.
-func (v virtual) Resume(local, id string, h uint32, c session.Conn) (Session, error) {
-	s, err := v.host.Resume(local, id, h, c)
-	if s == nil {
-		return nil, err
-	}
-	return &bound{s, v.host, c}, err
 }

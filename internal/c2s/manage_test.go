@@ -62,7 +62,10 @@ func TestStreamManagement(t *testing.T) {
 		p.Send(nonza("resume", " previd='"+id+"' h='0'"))
 		p.Expect(failed(stanza.UnexpectedRequest))
 		p.Send(nonza("a", " h='4'"))
-		p.ExpectError("undefined-condition")
+		p.Expect("<error xmlns='http://etherx.jabber.org/streams'><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>" +
+			"<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>You acknowledged 4 stanzas, but I only sent you 3 so far.</text>" +
+			"<handled-count-too-high xmlns='urn:xmpp:sm:3' h='4' send-count='3'/></error>")
+		p.ExpectGone()
 	})
 }
 
@@ -78,7 +81,7 @@ func TestBadManagement(t *testing.T) {
 				p.Bind("balcony")
 				manage(p)
 				p.Send(xml)
-				p.ExpectError("undefined-condition")
+				p.ExpectError("bad-format")
 			})
 		})
 	}
@@ -102,7 +105,7 @@ func TestResume(t *testing.T) {
 		}
 		second.Send(nonza("resume", " previd='"+id+"' h='one'"))
 		second.Expect(failed(stanza.BadRequest))
-		// The first connection still seems to live. It is cut, and its session goes on here.
+		// The first connection still seems to live. It is closed, and its session goes on here.
 		second.Send(nonza("resume", " previd='"+id+"' h='0'"))
 		second.Expect("<resumed xmlns='urn:xmpp:sm:3' previd='" + id + "' h='1'/>")
 		second.Expect("<message xmlns='jabber:client' id='1' from='juliet@localhost/balcony'/>")
@@ -113,7 +116,7 @@ func TestResume(t *testing.T) {
 		if hosts.Session("juliet@localhost/balcony") != s {
 			t.Error("it is another session")
 		}
-		first.ExpectGone()
+		first.ExpectError("conflict")
 
 		third := dial()
 		third.SignIn()
@@ -130,4 +133,36 @@ func TestResume(t *testing.T) {
 		fourth.Expect(failed(stanza.ItemNotFound))
 		fourth.Bind("balcony") // it may still do that
 	})
+}
+
+// A session goes on over whatever transport its client comes back.
+func TestResumeOnAnotherTransport(t *testing.T) {
+	hosts := c2stest.NewHosts(t)
+	srv, _ := c2stest.NewServer(t, c2s.Options{Hosts: hosts})
+	dials := []func() *c2stest.Peer{listenTCP(t, srv), listenWebSocket(t, srv), listenBOSH(t, srv)}
+	p := dials[0]()
+	p.SignIn()
+	p.Bind("balcony")
+	id := manage(p)
+	s := hosts.Session("juliet@localhost/balcony")
+	for n := range 2 * len(dials) {
+		next := dials[(n+1)%len(dials)]()
+		next.SignIn()
+		message := fmt.Sprintf("<message xmlns='jabber:client' id='%d' from='juliet@localhost/balcony'/>", n)
+		p.SendStanza(fmt.Sprintf("<message id='%d'/>", n))
+		p.Expect(message)
+		p.Expect("<r xmlns='urn:xmpp:sm:3'/>")
+		next.Send(nonza("resume", fmt.Sprintf(" previd='%s' h='%d'", id, n)))
+		next.Expect(fmt.Sprintf("<resumed xmlns='urn:xmpp:sm:3' previd='%s' h='%d'/>", id, n+1))
+		next.Expect(message) // it was not acknowledged
+		next.Expect("<r xmlns='urn:xmpp:sm:3'/>")
+		next.Send(nonza("a", fmt.Sprintf(" h='%d'", n+1)))
+		next.Send(nonza("r", ""))
+		next.Expect(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", n+1))
+		p.ExpectError("conflict")
+		p = next
+	}
+	if hosts.Session("juliet@localhost/balcony") != s {
+		t.Error("it is another session")
+	}
 }

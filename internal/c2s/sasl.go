@@ -66,7 +66,7 @@ func (n *negotiation) step(in []byte) error {
 	if err := n.t.Write(xmlstream.New(ns.SASL, answer).AppendText(text)); err != nil || !done {
 		return err
 	}
-	n.user = n.exchange.Username()
+	n.user, n.credential = n.exchange.Username(), n.exchange.Credential()
 	n.exchange = nil
 	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/internal/auth"
+	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
@@ -28,9 +29,9 @@ type Host interface {
 	// Bind makes a session of an authenticated stream. An empty resource has one generated. ctx bounds the call
 	// only. An error that is not a *stanza.Error is a fault of ours.
 	Bind(ctx context.Context, local, resource string, c session.Conn) (Session, error)
-	// Resume goes on with a session of a user that has lost its connection, whose client has handled h stanzas; nil
-	// when there is none with that id. The error, with a session, is about h.
-	Resume(local, id string, h uint32, c session.Conn) (Session, error)
+	// Resume goes on with a session of a user that has lost its connection. The error is a *host.NotResumed: the client
+	// may bind a resource; a *session.TooHigh; or a fault. ctx bounds the call only.
+	Resume(ctx context.Context, local string, r host.Resumption, c session.Conn) (Session, error)
 }
 
 // Session is a bound session as its connection's reader sees it.
@@ -47,10 +48,9 @@ type Session interface {
 	// Of stream management (XEP-0198), see session.Session.
 	Begin(c session.Conn) bool
 	End()
-	Manage(resume bool, max time.Duration) bool
-	Acknowledge()
-	Acknowledged(h uint32) error
-	Counts() uint32
+	Manage(resume bool, max time.Duration, credential uint64) bool
+	Acknowledge(c session.Conn)
+	Acknowledged(c session.Conn, h uint32) error
 }
 
 // Options says how streams are negotiated. A zero value stands for the default.

@@ -95,6 +95,8 @@ type Limits struct {
 	OutboxBytes       int           // waiting to be written to one client
 	WriteStall        time.Duration // how long a client may accept nothing
 	Resume            time.Duration // how long a session may outlive its connection; 0: not at all
+	Unacked           int           // stanzas that may wait to be acknowledged, or for a client that is away
+	DetachedPerUser   int           // sessions without a connection
 }
 
 // Log is how the server logs, on standard error.

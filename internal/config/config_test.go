@@ -69,6 +69,8 @@ sessions_per_user = 3
 outbox_bytes = "2MB"
 write_stall = "1m30s"
 resume = "1m"
+unacked = 50
+detached_per_user = 2
 [log]
 level = "debug"
 format = "json"
@@ -117,7 +119,7 @@ roster.url = "http://b/%s"
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
 		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
-		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute},
+		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2},
 		Log:    Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},

@@ -108,6 +108,10 @@ func rootKeys() []key {
 
 		duration("limits.resume", "10m", func(t target) *time.Duration { return &t.Limits.Resume },
 			0, 24*time.Hour, "How long a client that has lost its connection may come back to its session (XEP-0198); 0 is not at all"),
+		count("limits.unacked", 500, func(t target) *int { return &t.Limits.Unacked }, 10, 100_000,
+			"Stanzas that may wait for a client that has lost its connection, or does not acknowledge them, before its session ends"),
+		count("limits.detached_per_user", 10, func(t target) *int { return &t.Limits.DetachedPerUser }, 1, 10_000,
+			"Sessions of one user that wait for their clients to come back; the oldest gives way"),
 
 		level("log.level", "info", "How much to log: debug, info, warn or error"),
 		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},

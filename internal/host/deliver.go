@@ -80,11 +80,7 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 		return
 	default: // to the most available ones; one that is just ending takes nothing, and the next are tried
 		for best := topPriority(sessions, 127); best >= 0 && !taken; best = topPriority(sessions, best-1) {
-			for _, s := range sessions {
-				if prio, ok := s.Available(); ok && prio == best && s.Send(p.Wire()) {
-					taken = true
-				}
-			}
+			taken = sendToTop(p, sessions, best)
 		}
 	}
 	if !taken {
@@ -92,14 +88,67 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 	}
 }
 
-// topPriority gives the highest priority among the available sessions that is not over a bound, -1 when none is zero or
-// more.
-func topPriority(sessions []*session.Session, bound int) int {
-	best := -1
+// sendToTop sends a message to the sessions with a priority, and tells whether any took it. Those that have lost their
+// connection and have as much or more get copies, to have them when they come back (XEP-0198): a client that is away for a
+// moment misses nothing, and none that is there has to wait for one that is not. Of a message of which there are copies a
+// session that is not resumed sends none on, as long as another has one.
+func sendToTop(p *Passage, sessions []*session.Session, best int) (taken bool) {
+	var copies *stanza.Copies
+	several := 0
 	for _, s := range sessions {
-		if prio, ok := s.Available(); ok && prio > best && prio <= bound {
-			best = prio
+		if isTop(s, best) {
+			several++
 		}
+	}
+	if several > 1 {
+		copies = stanza.NewCopies()
+	}
+	for _, s := range sessions {
+		if !isTop(s, best) {
+			continue
+		}
+		w := p.Wire()
+		if copies != nil {
+			w = w.Copy(copies)
+		}
+		switch ok := s.Send(w); {
+		case ok:
+			taken = true
+			if copies != nil && !s.Managed() { // nobody will hear more of it
+				copies.Delivered()
+			}
+		case copies != nil:
+			copies.Lost()
+		}
+	}
+	if copies != nil && copies.Lost() { // those that took it have ended since
+		return false
+	}
+	return taken
+}
+
+// isTop tells whether a session gets what goes to those with a priority.
+func isTop(s *session.Session, best int) bool {
+	prio, ok := s.Available()
+	return ok && (prio == best || prio > best && s.Detached())
+}
+
+// topPriority gives the highest priority among the available sessions that is not over a bound, -1 when none is zero or
+// more. Those that have lost their connection count when there are no others.
+func topPriority(sessions []*session.Session, bound int) int {
+	best, away := -1, -1
+	for _, s := range sessions {
+		prio, ok := s.Available()
+		switch {
+		case !ok || prio > bound:
+		case s.Detached():
+			away = max(away, prio)
+		default:
+			best = max(best, prio)
+		}
+	}
+	if best < 0 {
+		return away
 	}
 	return best
 }

@@ -20,6 +20,13 @@ type Feature struct {
 	// Opened is called when a session was bound, by the goroutine that binds it; Closed when it has ended.
 	Opened, Closed func(ctx context.Context, s *session.Session)
 
+	// Detached is called when a session has lost its connection and waits to be resumed (XEP-0198), and Resumed when it has
+	// another: before anything is read from that one or written to it. old is the connection before; one that seems to live
+	// may be replaced, and then there is no Detached between two connections. Whatever happens to one session is told in
+	// the order in which it happened. A session is opened and closed once, however many connections it has.
+	Detached func(ctx context.Context, s *session.Session, old session.ConnInfo)
+	Resumed  func(ctx context.Context, s *session.Session, old, new session.ConnInfo)
+
 	// Run does background work until ctx is done.
 	Run func(ctx context.Context) error
 }

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -29,7 +30,9 @@ type Options struct {
 	SessionsPerUser int
 	OutboxBytes     int
 	StanzaBytes     int           // the most that a client may send at once
-	Resume          time.Duration // how long a session may outlive its connection; 0: not at all
+	Resume          time.Duration // how long a session may outlive its connection (XEP-0198); 0: not at all
+	Unacked         int           // stanzas that may wait for a client that has lost its connection; 0: 500
+	DetachedPerUser int           // sessions of a user without a connection; 0: 10
 	Log             *slog.Logger
 	Metrics         *metrics.Instruments // nil: none
 }
@@ -41,6 +44,8 @@ type Host struct {
 	index    index
 	registry *Registry
 	online   online
+	past     past
+	sessions session.Options
 	log      *slog.Logger
 
 	ctx    context.Context // of every session
@@ -60,6 +65,10 @@ func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
 	}
 	h := &Host{jid: j, opts: o, index: newIndex(o.Features), registry: r, log: o.Log.With("host", o.Name)}
 	h.ctx, h.cancel = context.WithCancel(ctx)
+	h.opts.Unacked = cmp.Or(o.Unacked, 500)
+	h.opts.DetachedPerUser = cmp.Or(o.DetachedPerUser, 10)
+	h.sessions = session.Options{OutboxBytes: o.OutboxBytes, Resume: o.Resume, Unacked: h.opts.Unacked, Log: h.log,
+		Closed: h.closed, Detached: h.detached, Resumed: h.resumed}
 	if err := r.add(h); err != nil {
 		return nil, err
 	}
@@ -118,6 +127,9 @@ func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
 			s.Abort()
 		}
 	}
+	for _, s := range all { // what was not delivered has been given to the features before their work ends
+		<-s.Ended()
+	}
 	h.cancel()
 	h.wg.Wait()
 }
@@ -133,29 +145,18 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 	if err != nil {
 		return nil, stanza.NewError(stanza.BadRequest, "the resource is not valid: "+err.Error())
 	}
-	s := session.New(h.ctx, &h.wg, full, c, session.Options{
-		OutboxBytes: h.opts.OutboxBytes,
-		Resume:      h.opts.Resume,
-		Log:         h.log,
-		Closed:      h.closed,
-	})
+	s := session.New(h.ctx, &h.wg, full, c, &h.sessions)
 	for {
-		old, err := h.admit(s)
+		old, reason, err := h.admit(s)
+		if err == nil && old != nil {
+			err = h.replace(ctx, old, s, reason)
+		}
 		if err != nil {
-			s.Discard(err)
+			h.disinherit(s, s.Discard(err))
 			return nil, err
 		}
 		if old == nil {
 			break
-		}
-		old.Bequeath(s)
-		old.Close(&stanza.StreamError{Condition: stanza.StreamConflict, Text: "replaced by a new connection"})
-		select { // others must see the old one go before the new one comes
-		case <-old.Ended():
-		case <-ctx.Done():
-			err := stanza.NewError(stanza.ResourceConstraint, "the old session of this resource has not ended yet")
-			s.Discard(err)
-			return nil, err
 		}
 	}
 	defer s.Opened()
@@ -168,19 +169,40 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 	return s, nil
 }
 
-// admit adds a session to those online, or gives the one that has its resource.
-func (h *Host) admit(s *session.Session) (old *session.Session, err error) {
+// admit adds a session to those online, or gives the one that has to go first, and why: one that has its resource, or,
+// where the user has as many as may be, one that has lost its connection.
+func (h *Host) admit(s *session.Session) (old *session.Session, reason, err error) {
 	h.mu.Lock() // so that Stop sees every session that was admitted
 	defer h.mu.Unlock()
 	if h.stopped {
-		return nil, stanza.NewError(stanza.ServiceUnavailable, "the server is shutting down")
+		return nil, nil, stanza.NewError(stanza.ServiceUnavailable, "the server is shutting down")
 	}
 	old, full := h.online.add(s, h.opts.SessionsPerUser)
-	if full {
-		return nil, stanza.NewError(stanza.ResourceConstraint,
-			fmt.Sprintf("this account has %d sessions already", h.opts.SessionsPerUser))
+	if !full {
+		return old, &stanza.StreamError{Condition: stanza.StreamConflict, Text: "replaced by a new connection"}, nil
 	}
-	return old, nil
+	if old, _ = oldestDetached(h.online.of(s.JID().Local())); old != nil {
+		return old, session.ErrCrowded, nil
+	}
+	return nil, nil, stanza.NewError(stanza.ResourceConstraint,
+		fmt.Sprintf("this account has %d sessions already", h.opts.SessionsPerUser))
+}
+
+// replace ends a session for another to be bound. What is left of one with the same resource goes to the other.
+func (h *Host) replace(ctx context.Context, old, s *session.Session, reason error) error {
+	estate := &session.Estate{}
+	heir := old.JID() == s.JID() && old.Bequeath(estate)
+	old.Close(reason)
+	var err error
+	select { // others must see the old one go before the new one comes
+	case <-old.Ended():
+	case <-ctx.Done():
+		err = stanza.NewError(stanza.ResourceConstraint, "the old session of this resource has not ended yet")
+	}
+	if heir {
+		h.redirect(old, estate.Claim(), s)
+	}
+	return err
 }
 
 // closed is a session's way out, whatever ended it.
@@ -190,10 +212,11 @@ func (h *Host) closed(s *session.Session, reason error, left []session.Left) {
 			f.Closed(h.ctx, s)
 		}
 	}
+	h.remember(s)
 	h.online.remove(s)
 	s.Log().Info("session closed", "reason", reason)
-	if len(left) > 0 {
-		h.redirect(s, left)
+	if estate := s.Estate(); estate == nil || !estate.Fill(left) {
+		h.redirect(s, left, nil)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"rollcall/internal/auth"
 	"rollcall/internal/config"
@@ -46,10 +47,19 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	}
 	h.host, err = host.New(s.alive, s.registry, host.Options{
 		Name: c.Name, Features: s.features(h), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
-		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes, Resume: s.cfg.Limits.Resume,
+		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes,
+		Resume: resume(s.cfg.Limits, c), Unacked: s.cfg.Limits.Unacked, DetachedPerUser: s.cfg.Limits.DetachedPerUser,
 		Log: s.log, Metrics: h.metrics,
 	})
 	return err
+}
+
+// resume is how long a session may outlive its connection. Nobody comes back as the same anonymous user.
+func resume(limits config.Limits, c config.Host) time.Duration {
+	if c.Auth.Method == config.AuthAnonymous {
+		return 0
+	}
+	return limits.Resume
 }
 
 // addEngine makes a host's roster engine, and the client of its service.

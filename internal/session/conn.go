@@ -10,8 +10,8 @@ type Conn interface {
 	// goroutine at a time. After an error nothing more is sent.
 	Send(ws []stanza.Wire) error
 	// End ends the stream in good order: the stream error if serr is not nil, the closing tag, then the connection.
-	// It is called once, by the goroutine that sent, after its last Send; it takes 2 seconds at most and unblocks
-	// the connection's reader.
+	// It is called by the goroutine that sent, after its last Send, or by another one when the session has gone on to
+	// another connection; a Send under way then fails. It takes 2 seconds at most and unblocks the connection's reader.
 	End(serr *stanza.StreamError)
 	// Abort closes the connection at once, without a word; a Send under way fails. It may be called at any time, by
 	// any goroutine, before End and more than once.

@@ -3,9 +3,7 @@ package session
 import (
 	"errors"
 	"math"
-	"math/rand/v2"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,18 +14,24 @@ import (
 
 var errCut = errors.New("cut")
 
+// credential is what the clients of these tests have signed in with.
+const credential = 7
+
 // managedSession opens a session with stream management on a pen that writes at once.
 func managedSession(t *testing.T, o Options) (s *Session, p *pen, closed *[]Left) {
 	closed = new([]Left)
 	p = &pen{}
 	o.Resume = time.Minute
+	if o.Unacked == 0 {
+		o.Unacked = 500
+	}
 	o.Closed = func(_ *Session, _ error, left []Left) { *closed = left }
 	s, wg := open(t, p, o)
 	t.Cleanup(func() {
 		s.Close(nil)
 		wg.Wait()
 	})
-	if !s.Manage(true, 0) || s.Manage(true, 0) {
+	if !s.Manage(true, 0, credential) || s.Manage(true, 0, credential) {
 		t.Error("it is not enabled just once")
 	}
 	synctest.Wait()
@@ -43,121 +47,101 @@ func (p *pen) ids() string {
 	return strings.Join(all, " ")
 }
 
+// leftIDs likewise of what a session left.
+func leftIDs(left []Left) string {
+	p := &pen{}
+	for _, l := range left {
+		p.paper = append(p.paper, l.Wire.String())
+	}
+	return p.ids()
+}
+
 func newPen() *pen { return &pen{gone: make(chan struct{})} }
 
 func (p *pen) aborted() bool {
-	select {
-	case <-p.gone:
-		return true
-	default:
-		return false
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cut
 }
 
-func TestSessionOutlivesItsConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, first, _ := managedSession(t, Options{})
-		id := regexp.MustCompile(`<enabled xmlns='urn:xmpp:sm:3' id='([^']{22})' resume='true' max='60'/>`).FindStringSubmatch(first.text())
-		if id == nil || !s.ResumedBy(id[1]) || s.ResumedBy("") || s.ResumedBy(id[1]+"x") {
-			t.Fatalf("answered %s", first.text())
-		}
-		for n := range 3 {
-			s.Send(message(n))
-		}
-		synctest.Wait()
-		if err := s.Acknowledged(1); err != nil {
-			t.Error(err)
-		}
-		for range 4 { // stanzas of the client
-			s.Begin(first)
-			s.End()
-		}
-		s.Leave(first, errCut)
-		s.Send(message(3))
-		time.Sleep(59 * time.Second) // of the bubble's clock
-		second := newPen()
-		if ok, err := s.Resume(second, 2); !ok || err != nil { // one more has arrived than was acknowledged
-			t.Fatal(ok, err)
-		}
-		synctest.Wait()
-		if !strings.HasPrefix(second.text(), "<resumed xmlns='urn:xmpp:sm:3' previd='"+id[1]+"' h='4'/>") || second.ids() != "2 3" {
-			t.Errorf("the new connection gets %s", second.text())
-		}
-		if !first.aborted() || second.aborted() {
-			t.Error("the wrong connection was cut")
-		}
-		// The old connection has nothing more to say.
-		if s.Begin(first) {
-			t.Error("a stanza of the old connection is handled")
-		}
-		s.Leave(first, nil)
-		s.Leave(first, &stanza.StreamError{Condition: stanza.StreamConflict})
-		s.Send(message(4))
-		synctest.Wait()
-		time.Sleep(time.Hour)
-		if second.ids() != "2 3 4" || s.Context().Err() != nil {
-			t.Errorf("%s, %v", second.ids(), s.Context().Err())
-		}
-	})
-}
-
-// A connection that seems to live is cut when its session is resumed elsewhere, a write that hangs included.
-func TestResumeTakesASessionOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, first, _ := managedSession(t, Options{})
-		first.ink = make(chan struct{})
-		s.Send(message(1))
-		synctest.Wait() // the writer hangs
-		s.Send(message(2))
-		second := newPen()
-		if ok, err := s.Resume(second, 0); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		synctest.Wait()
-		if second.ids() != "1 2" || !first.aborted() || first.ids() != "" {
-			t.Errorf("the new one has %q, the old one %q", second.ids(), first.ids())
-		}
-	})
-}
-
-func TestSessionThatIsNotResumed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, p, left := managedSession(t, Options{})
-		s.Send(message(1))
-		s.Send(message(2))
-		synctest.Wait()
-		if err := s.Acknowledged(1); err != nil {
-			t.Error(err)
-		}
-		s.Leave(p, errCut)
-		s.Leave(p, errCut) // reader and writer both say so
-		s.Send(message(3))
-		time.Sleep(61 * time.Second)
-		<-s.Ended()
-		if len(*left) != 2 || s.Send(message(4)) {
-			t.Errorf("left: %v", *left)
-		}
-		if ok, err := s.Resume(newPen(), 1); ok || err != nil {
-			t.Error("a session that has ended was resumed")
-		}
-	})
-}
-
-// A client that closes its stream, or is told an error, does not come back.
-func TestOrderlyEndsAreFinal(t *testing.T) {
-	for _, reason := range []error{nil, &stanza.StreamError{Condition: stanza.StreamPolicyViolation}} {
+// Stanzas that were sent before <enabled/> are not counted by the client (XEP-0198 section 4), however many are sent at
+// that moment.
+func TestCountingBeginsWithEnabled(t *testing.T) {
+	for range 200 {
 		synctest.Test(t, func(t *testing.T) {
-			s, p, left := managedSession(t, Options{})
-			s.Send(message(1))
+			p := &pen{}
+			s, wg := open(t, p, Options{Resume: time.Minute, Unacked: 500})
+			go func() {
+				for n := range 20 {
+					s.Send(message(n))
+				}
+			}()
+			s.Manage(true, 0, credential)
 			synctest.Wait()
-			s.Leave(p, reason)
-			<-s.Ended()
-			<-s.StreamEnded()
-			if p.ended != 1 || len(*left) != 0 {
-				t.Errorf("%v: ended %d times, left %v", reason, p.ended, *left)
+			_, after, _ := strings.Cut(p.text(), "<enabled ")
+			counted := strings.Count(after, "<message ")
+			m := s.managed.Load()
+			if int(m.sent) != counted || len(m.unacked) != counted {
+				t.Fatalf("%d are counted, %d wait, %d were sent after it", m.sent, len(m.unacked), counted)
 			}
+			s.Close(nil)
+			wg.Wait()
 		})
 	}
+}
+
+func TestWindowIsTheShorterOfBoth(t *testing.T) {
+	for _, tc := range []struct {
+		resume bool
+		max    time.Duration
+		want   string
+	}{
+		{true, 0, " resume='true' max='60'/>"},
+		{true, 10 * time.Second, " resume='true' max='10'/>"},
+		{true, time.Hour, " resume='true' max='60'/>"},
+		{false, 0, "<enabled xmlns='urn:xmpp:sm:3'/>"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &pen{}
+			s, wg := open(t, p, Options{Resume: time.Minute, Unacked: 500})
+			s.Manage(tc.resume, tc.max, credential)
+			synctest.Wait()
+			if !strings.HasSuffix(p.text(), tc.want) {
+				t.Errorf("%v, %v: %s", tc.resume, tc.max, p.text())
+			}
+			s.Close(nil)
+			wg.Wait()
+		})
+	}
+}
+
+// The client is asked once for what is written at a time, and not again before it has answered.
+func TestAcknowledgementsAreAskedForSparingly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := managedSession(t, Options{})
+		asked := func() int { return strings.Count(p.text(), "<r ") }
+		for n := range 100 {
+			s.Send(message(n))
+			synctest.Wait()
+		}
+		if asked() != 1 {
+			t.Errorf("asked %d times", asked())
+		}
+		if err := s.Acknowledged(p, 99); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if asked() != 2 { // the last one is not acknowledged
+			t.Errorf("asked %d times", asked())
+		}
+		if err := s.Acknowledged(p, 100); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour) // of the bubble's clock
+		if asked() != 2 || s.Context().Err() != nil {
+			t.Errorf("asked %d times, %v", asked(), s.Context().Err())
+		}
+	})
 }
 
 // Attack case 32: counts that cannot be; 2^32 comes after 2^32-1.
@@ -170,11 +154,9 @@ func TestCountsThatCannotBe(t *testing.T) {
 			s.Send(message(n))
 		}
 		synctest.Wait()
-		if s.Counts() != 2 {
-			t.Errorf("%d were sent", s.Counts())
-		}
 		for _, h := range []uint32{3, 1000, 1 << 30} {
-			if err := s.Acknowledged(h); !errors.Is(err, ErrHandled) {
+			var wrong *TooHigh
+			if err := s.Acknowledged(p, h); !errors.As(err, &wrong) || *wrong != (TooHigh{h, 2}) {
 				t.Errorf("%d: %v", h, err)
 			}
 		}
@@ -182,7 +164,7 @@ func TestCountsThatCannotBe(t *testing.T) {
 			h    uint32
 			left int
 		}{{math.MaxUint32 - 1, 4}, {math.MaxUint32, 3}, {0, 2}, {math.MaxUint32, 2}, {2, 0}} {
-			if err := s.Acknowledged(tc.h); err != nil || len(m.unacked) != tc.left {
+			if err := s.Acknowledged(p, tc.h); err != nil || len(m.unacked) != tc.left {
 				t.Errorf("%d: %d are left, %v", tc.h, len(m.unacked), err)
 			}
 		}
@@ -190,90 +172,155 @@ func TestCountsThatCannotBe(t *testing.T) {
 			t.Errorf("%d bytes of nothing", m.bytes)
 		}
 		s.Leave(p, errCut)
-		if ok, err := s.Resume(newPen(), 3); !ok || !errors.Is(err, ErrHandled) {
-			t.Error(ok, err)
+		var wrong *TooHigh
+		if err := s.Resume(t.Context(), newPen(), 3); !errors.As(err, &wrong) || !s.Detached() {
+			t.Error(err)
+		}
+		// Ours wraps likewise.
+		m.received.Store(math.MaxUint32)
+		next := newPen()
+		if err := s.Resume(t.Context(), next, 2); err != nil {
+			t.Fatal(err)
+		}
+		s.Begin(next)
+		s.End()
+		s.Acknowledge(next)
+		synctest.Wait()
+		if !strings.HasSuffix(strings.ReplaceAll(next.text(), "|", ""), "h='4294967295'/><a xmlns='urn:xmpp:sm:3' h='0'/>") {
+			t.Error(next.text())
 		}
 	})
 }
 
-// Attack case 32: a client that never acknowledges, and one that never comes back, hold a bounded queue.
-func TestWhatWaitsIsBounded(t *testing.T) {
+// Attack case 32: a client that reads and never acknowledges holds a bounded queue: so many bytes, or so many stanzas for
+// a while. What it has not acknowledged is not lost.
+func TestNeverAcknowledging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p, left := managedSession(t, Options{OutboxBytes: 10_000})
-		for n := 0; s.Send(message(n)); n++ {
+		sent := 0
+		for ; s.Send(message(sent)); sent++ {
 			synctest.Wait()
-			if n > 10_000 {
+			if sent > 10_000 {
 				t.Fatal("no bound")
 			}
 		}
 		<-s.Ended()
-		if !p.aborted() || len(*left) != 0 {
-			t.Errorf("aborted: %v, left: %d", p.aborted(), len(*left))
+		<-s.StreamEnded()
+		if p.serr != errUnacked || len(*left) != sent {
+			t.Errorf("ended with %v, left %d of %d", p.serr, len(*left), sent)
 		}
-		s, p, left = managedSession(t, Options{})
-		s.Leave(p, errCut)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s, p, left := managedSession(t, Options{Unacked: 20})
 		sent := 0
-		for s.Send(message(sent)) {
-			sent++
+		send := func() bool {
+			s.Begin(p) // it is not silent
+			s.End()
+			ok := s.Send(message(sent))
+			if ok {
+				sent++
+			}
+			synctest.Wait()
+			return ok
+		}
+		for range 100 { // a burst of presence, say
+			if !send() {
+				t.Fatal("a burst is too much")
+			}
+		}
+		if err := s.Acknowledged(p, 70); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Hour); send(); time.Sleep(time.Second) {
+			if time.Now().After(deadline) {
+				t.Fatal("no bound")
+			}
 		}
 		<-s.Ended()
-		if sent != maxHeld || len(*left) != maxHeld {
-			t.Errorf("%d were taken, %d left", sent, len(*left))
+		<-s.StreamEnded()
+		if p.serr != errUnacked || len(*left) != sent-70 {
+			t.Errorf("ended with %v, left %d of %d", p.serr, len(*left), sent)
 		}
 	})
 }
 
-// Whatever is cut when, a client that comes back gets each message once, in order.
-func TestCutAtRandom(t *testing.T) {
-	for seed := range uint64(300) {
+// A connection that is half open is noticed when the client does not answer within 90 seconds, and at once no more is
+// lost than with any other.
+func TestSilentClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := managedSession(t, Options{})
+		time.Sleep(time.Hour) // nothing is asked, so nothing is answered
+		s.Send(message(1))
+		time.Sleep(answerWithin - time.Second)
+		s.Begin(p) // it says something else
+		s.End()
+		time.Sleep(2 * time.Second)
+		if s.Detached() {
+			t.Fatal("a client that is heard of was given up")
+		}
+		time.Sleep(2 * answerWithin)
+		if !s.Detached() || !p.aborted() {
+			t.Fatal("a silent client is kept")
+		}
+		next := newPen()
+		if err := s.Resume(t.Context(), next, 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if next.ids() != "1" {
+			t.Error(next.text())
+		}
+		if err := s.Acknowledged(next, 1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if s.Detached() || s.Context().Err() != nil {
+			t.Error("a client that has answered was given up")
+		}
+	})
+}
+
+// A client that closes its stream, or is told an error, does not come back. What it has not acknowledged is not lost.
+func TestOrderlyEndsAreFinal(t *testing.T) {
+	for _, reason := range []error{nil, &stanza.StreamError{Condition: stanza.StreamPolicyViolation}} {
 		synctest.Test(t, func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 1))
-			s, p, _ := managedSession(t, Options{})
-			got := []string{} // by the client
-			take := func() {
-				all := strings.Fields(p.ids())
-				got = append(got, all[:rnd.IntN(len(all)+1)]...) // the rest is lost on the way
-			}
-			sent := 0
-			for range 40 {
-				switch rnd.IntN(5) {
-				case 0: // what has arrived is acknowledged, all of it or what had come some time ago
-					synctest.Wait()
-					if err := s.Acknowledged(uint32(len(got))); err != nil {
-						t.Fatal(err)
-					}
-				case 1:
-					if rnd.IntN(2) == 0 {
-						synctest.Wait()
-					}
-					if rnd.IntN(2) == 0 {
-						s.Leave(p, errCut)
-					}
-					s.Send(message(sent))
-					sent++
-					next := newPen()
-					p.Abort()
-					synctest.Wait()
-					take()
-					p = next
-					if ok, err := s.Resume(next, uint32(len(got))); !ok || err != nil {
-						t.Fatal(ok, err)
-					}
-				default:
-					s.Send(message(sent))
-					sent++
-				}
-			}
+			s, p, left := managedSession(t, Options{})
+			s.Send(message(1))
+			s.Send(message(2))
 			synctest.Wait()
-			got = append(got, strings.Fields(p.ids())...)
-			for n, id := range got {
-				if id != strconv.Itoa(n) {
-					t.Fatalf("seed %d: got %v", seed, got)
-				}
+			if err := s.Acknowledged(p, 1); err != nil {
+				t.Fatal(err)
 			}
-			if len(got) != sent {
-				t.Errorf("seed %d: %d of %d", seed, len(got), sent)
+			s.Leave(p, reason)
+			<-s.Ended()
+			<-s.StreamEnded()
+			if p.ended != 1 || leftIDs(*left) != "2" {
+				t.Errorf("%v: ended %d times, left %v", reason, p.ended, *left)
+			}
+			if err := s.Resume(t.Context(), newPen(), 1); !errors.Is(err, errGone) {
+				t.Error(err)
 			}
 		})
 	}
+}
+
+// What is still to be written when a session ends goes to the client, except messages: those go elsewhere, and are not
+// doubled.
+func TestMessagesAreNotWrittenAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, left := managedSession(t, Options{})
+		p.ink = make(chan struct{})
+		s.Send(message(1))
+		synctest.Wait() // the writer has it
+		s.Send(message(2))
+		s.Send(presence(3))
+		s.Close(&stanza.StreamError{Condition: stanza.SystemShutdown})
+		p.ink <- struct{}{}
+		p.ink <- struct{}{}
+		<-s.StreamEnded()
+		<-s.Ended()
+		if p.ids() != "1" || !strings.Contains(p.text(), "<presence id='3'") || leftIDs(*left) != "1 2" {
+			t.Errorf("written %s, left %s", p.text(), leftIDs(*left))
+		}
+	})
 }

@@ -17,10 +17,13 @@ import (
 type outbox struct {
 	mu      sync.Mutex
 	queue   []stanza.Wire
-	bytes   int  // in queue and in the batch being written
-	writing bool // a writer goroutine exists
+	bytes   int // in queue and in the batch being written
 	closed  error
 	taken   time.Time // when the writer last began a batch: it had written the one before
+	writing bool      // a writer goroutine exists, or is about to: see Opened
+	// life numbers the times with one connection or with none (see managed): a writer, or a timer, of an earlier life
+	// has no business with the session any more.
+	life uint32
 }
 
 const (
@@ -43,143 +46,171 @@ func (o *outbox) full(size, limit int) bool {
 // wireOverhead is what a queued stanza costs beside its bytes, so that a queue of tiny ones is bounded as well.
 const wireOverhead = 64
 
+func cost(w stanza.Wire) int { return w.Len() + wireOverhead }
+
 // batches keeps emptied queues: an idle session then holds none.
 var batches = sync.Pool{New: func() any { b := make([]stanza.Wire, 0, 16); return &b }}
 
 // Send queues a stanza and never blocks. It tells whether the session took it; a session that has ended or whose
-// client does not read takes nothing, and the stanza is the caller's to place elsewhere.
+// client does not read takes nothing, and the stanza is the caller's to place elsewhere. What is no stanza is dropped
+// while the session has no connection.
 func (s *Session) Send(w stanza.Wire) bool {
 	o := &s.out
-	size := w.Len() + wireOverhead
+	size := cost(w)
 	o.mu.Lock()
 	if o.closed != nil {
 		o.mu.Unlock()
 		return false
 	}
-	m := s.managed.Load()
-	if m != nil && m.tooMuch(o, size, s.opts.OutboxBytes) {
-		reason := ErrOverflow
-		if m.detached {
-			reason = ErrTooMuch
+	var reason error
+	if m := s.managed.Load(); m != nil {
+		if m.detached && !w.IsStanza() {
+			o.mu.Unlock()
+			return true
 		}
+		reason = m.full(o, size, s.opts)
+		if m.detached && reason == nil {
+			m.wait(w)
+			o.mu.Unlock()
+			return true
+		}
+	}
+	if reason == nil && o.full(size, s.opts.OutboxBytes) {
+		reason = ErrOverflow
+	}
+	if reason != nil {
 		o.mu.Unlock()
 		s.Close(reason)
 		return false
 	}
-	if m != nil && m.detached {
-		m.hold(w)
-		o.mu.Unlock()
-		return true
+	start, life := s.push(w, size), o.life
+	o.mu.Unlock()
+	if start {
+		go s.write(life)
 	}
-	if o.full(size, s.opts.OutboxBytes) {
-		o.mu.Unlock()
-		s.Close(ErrOverflow)
-		return false
-	}
+	return true
+}
+
+// push queues a wire and tells whether the caller has to start a writer, which is counted then. The caller holds the
+// outbox's mutex, and has seen that it is not closed.
+func (s *Session) push(w stanza.Wire, size int) (start bool) {
+	o := &s.out
 	if o.queue == nil {
 		o.queue = *batches.Get().(*[]stanza.Wire)
 	}
 	o.queue = append(o.queue, w)
 	o.bytes += size
-	start := !o.writing
-	if start {
-		o.writing = true
+	if o.writing {
+		return false
+	}
+	o.writing = true
+	o.taken = time.Now()
+	s.owner.Add(1)
+	return true
+}
+
+// begin lets a session be written to that has only gathered what is sent to it.
+func (s *Session) begin() {
+	o := &s.out
+	o.mu.Lock()
+	idle := len(o.queue) == 0 && o.closed == nil
+	o.writing = !idle
+	life := o.life
+	if !idle {
 		o.taken = time.Now()
 		s.owner.Add(1)
 	}
 	o.mu.Unlock()
-	if start {
-		go s.counted(s.write)
+	if !idle {
+		go s.write(life)
 	}
-	return true
 }
 
 // close refuses what comes from now on. first tells whether this call did it; then the caller starts the teardown, and,
 // when idle says that no writer runs, one to end the stream. Both are counted in owner here.
-func (o *outbox) close(reason error, owner *sync.WaitGroup, m *managed) (first, idle bool) {
+func (s *Session) close(reason error) (first, idle bool, life uint32) {
+	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed != nil {
-		return false, false
+		return false, false, 0
 	}
-	if m != nil {
-		m.end()
+	if m := s.managed.Load(); m != nil {
+		m.end(o)
 	}
 	o.closed = reason
-	owner.Add(1)
+	s.owner.Add(1)
 	idle = !o.writing
 	if idle {
 		o.writing = true
-		owner.Add(1)
+		s.owner.Add(1)
 	}
-	return true, idle
+	return true, idle, o.life
 }
 
-// take gives the next batch, or nil when there is none; then, with a reason, the outbox is closed and the writer has
-// to end the stream, and without one the writer is to stop.
-func (o *outbox) take(done []stanza.Wire, doneBytes int, m *managed) (batch []stanza.Wire, size int, reason error) {
+// take gives the next batch and the connection that it is for, or nil when there is none; then, with a reason, the
+// outbox is closed and the writer has to end the stream, and without one the writer is to stop.
+func (s *Session) take(done int, empty []stanza.Wire, life uint32) (batch []stanza.Wire, size int, c Conn, reason error) {
+	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.bytes -= doneBytes
-	if m != nil {
-		if m.detached && o.closed == nil { // what waits is for the next connection
-			o.writing = false
-			return nil, 0, nil
-		}
-		defer func() {
-			if batch != nil {
-				batch = m.note(batch)
-			}
-		}()
+	if o.life != life { // the connection is lost, or the session has gone on to another
+		return nil, 0, nil, nil
 	}
+	c = s.connection()
+	o.bytes -= done
 	if len(o.queue) == 0 {
 		recycle(o.queue)
 		o.queue = nil
 		o.writing = o.closed != nil
-		return nil, 0, o.closed
+		return nil, 0, c, o.closed
 	}
 	o.taken = time.Now()
+	batch, size = o.queue, o.bytes
 	if o.bytes > batchSize {
-		n := 0
-		for n < len(o.queue) && size < batchSize {
-			size += o.queue[n].Len() + wireOverhead
+		n, some := 0, 0
+		for n < len(o.queue) && some < batchSize {
+			some += cost(o.queue[n])
 			n++
 		}
 		if n < len(o.queue) {
-			batch, o.queue = o.queue[:n:n], o.queue[n:]
-			return batch, size, nil
+			batch, size = o.queue[:n:n], some
 		}
 	}
-	batch, size = o.queue, o.bytes
-	o.queue = nil
-	if done != nil {
-		o.queue = done[:0]
+	if o.queue = o.queue[len(batch):]; len(o.queue) == 0 {
+		o.queue = nil
+		if empty != nil {
+			o.queue = empty[:0]
+		}
 	}
-	return batch, size, nil
+	if m := s.managed.Load(); m != nil && o.closed == nil {
+		batch = m.note(s, batch)
+	}
+	return batch, size, c, nil
 }
 
-// write is the writer goroutine: it ends when the outbox is empty.
-func (s *Session) write() {
-	var done []stanza.Wire
-	doneBytes := 0
-	var failed Conn
+// write is the writer goroutine of one life: it ends when the outbox is empty.
+func (s *Session) write(life uint32) {
+	defer s.owner.Done()
+	var last []stanza.Wire
+	written, failed := 0, false
 	for {
-		batch, size, reason := s.out.take(done, doneBytes, s.managed.Load())
+		batch, size, c, reason := s.take(written, last, life)
 		if batch == nil {
-			recycle(done)
+			recycle(last)
 			if reason != nil {
-				s.endStream(reason)
+				s.endStream(c, reason)
 			}
 			return
 		}
-		if c := s.connection(); c != failed {
+		if !failed {
 			if err := c.Send(batch); err != nil {
-				failed = c
+				failed = true
 				s.Leave(c, err)
 			}
 		}
 		clear(batch) // lets go of the stanzas' bytes
-		done, doneBytes = batch, size
+		last, written = batch, size
 	}
 }
 

@@ -20,15 +20,23 @@ var (
 	ErrOverflow = errors.New("outbox overflow: the client does not read")
 )
 
-// Options says how a session behaves.
+// Options says how sessions behave. Those of a host share them.
 type Options struct {
 	OutboxBytes int // the most bytes that may wait to be written
 	Log         *slog.Logger
 	// Closed is called once when the session ends, by a goroutine of its own, after the last stanza was accepted
-	// and before the stream is closed. The session's context is done by then. left is what waited for a client that did
-	// not come back.
+	// and before the stream is closed. The session's context is done by then. left is what was not delivered, as far as
+	// stream management tells.
 	Closed func(s *Session, reason error, left []Left)
-	Resume time.Duration // how long a session may outlive its connection (XEP-0198); 0: not at all
+
+	// Of stream management (XEP-0198):
+	Resume  time.Duration // how long a session may outlive its connection; 0: not at all
+	Unacked int           // stanzas that a client that is away, or does not acknowledge them, may have waiting
+	// Detached is called when the connection was lost of a session that can be resumed, and Resumed when it was: old is
+	// the connection before, which may have seemed to live. They and Closed are called one after the other, in the order
+	// of what happened; nothing is written on the new connection before Resumed has returned. Both may be nil.
+	Detached func(s *Session, old ConnInfo)
+	Resumed  func(s *Session, old, new ConnInfo)
 }
 
 // Session is a bound client. Its methods may be called by any goroutine.
@@ -36,7 +44,7 @@ type Session struct {
 	jid    jid.JID
 	conn   atomic.Pointer[Conn]
 	since  time.Time
-	opts   Options
+	opts   *Options
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	owner  *sync.WaitGroup // counts our goroutines for whoever stops the server
@@ -50,16 +58,19 @@ type Session struct {
 
 	announced atomic.Bool
 	managed   atomic.Pointer[managed] // nil without stream management
-	heir      atomic.Pointer[Session] // who has taken the resource over
+	holds     atomic.Pointer[holds]   // nil until a stanza of the client is held
+	estate    atomic.Pointer[Estate]  // nil unless another session takes the resource over
 
 	out outbox
 }
 
 const availableBias = 1 << 16
 
-// New makes a session. ctx descends from the server; wg is what the server waits for when it stops.
-func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o Options) *Session {
+// New makes a session. ctx descends from the server; wg is what the server waits for when it stops. What is sent to the
+// session before Opened waits.
+func New(ctx context.Context, wg *sync.WaitGroup, j jid.JID, c Conn, o *Options) *Session {
 	s := &Session{jid: j, since: time.Now(), opts: o, owner: wg}
+	s.out.writing, s.out.taken = true, s.since // until it is opened it only gathers
 	s.conn.Store(&c)
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s
@@ -76,12 +87,6 @@ func (s *Session) connection() Conn { return *s.conn.Load() }
 // Info describes the connection, the last one while there is none.
 func (s *Session) Info() ConnInfo { return s.connection().Info() }
 
-// Bequeath names the session that takes the resource over, before this one is closed for it. Heir gives it, or nil.
-func (s *Session) Bequeath(heir *Session) { s.heir.Store(heir) }
-
-// Heir gives the session that has taken the resource over, nil when none has.
-func (s *Session) Heir() *Session { return s.heir.Load() }
-
 // Log gives a logger that names the session. It is made when it is asked for: an idle session holds none.
 func (s *Session) Log() *slog.Logger {
 	info := s.Info()
@@ -93,10 +98,20 @@ func (s *Session) Context() context.Context { return s.ctx }
 
 // Opened says that the features have been told of the session. It must be called once: a session that ends before
 // waits for it, so that no feature sees a session end that it has not seen begin.
-func (s *Session) Opened() { s.opened.Open() }
+func (s *Session) Opened() {
+	s.begin()
+	s.opened.Open()
+}
 
-// Discard releases a session that was made and is not to be used.
-func (s *Session) Discard(reason error) { s.cancel(reason) }
+// Discard releases a session that was made and is not to be used, and gives what was sent to it.
+func (s *Session) Discard(reason error) (sent []stanza.Wire) {
+	s.cancel(reason)
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	s.out.closed = reason
+	sent, s.out.queue = s.out.queue, nil
+	return sent
+}
 
 // Abort cuts the connection of a session that has been closed and whose client does not take what is left for it.
 func (s *Session) Abort() { s.connection().Abort() }
@@ -138,7 +153,7 @@ func (s *Session) Close(reason error) {
 	if reason == nil {
 		reason = ErrClosed
 	}
-	first, idle := s.out.close(reason, s.owner, s.managed.Load())
+	first, idle, life := s.close(reason)
 	if !first {
 		return
 	}
@@ -146,37 +161,34 @@ func (s *Session) Close(reason error) {
 	if errors.Is(reason, ErrOverflow) {
 		s.connection().Abort()
 	}
-	go s.counted(s.teardown)
+	go s.teardown()
 	if idle {
-		go s.counted(s.write)
+		go s.write(life)
 	}
-}
-
-// counted runs one of the session's goroutines. The owner has counted it before, while it was certain that the session
-// had not ended: who stops the server waits for ended sessions' goroutines and must not see new ones appear.
-func (s *Session) counted(run func()) {
-	defer s.owner.Done()
-	run()
 }
 
 // teardown is the one place where a session ends. It cannot fail: features first, so that no stanza is sent to a
 // session that is gone, then the outbox's writer ends the stream.
+//
+// The goroutines that it and the writer run in were counted in owner while it was certain that the session had not ended:
+// who stops the server waits for ended sessions' goroutines and must not see new ones appear.
 func (s *Session) teardown() {
+	defer s.owner.Done()
 	<-s.opened.Done()
 	s.SetUnavailable()
 	if s.opts.Closed != nil {
-		s.opts.Closed(s, context.Cause(s.ctx), s.undelivered())
+		s.told(func() { s.opts.Closed(s, context.Cause(s.ctx), s.undelivered()) })
 	}
 	s.ended.Open()
 }
 
 // endStream says good-bye on the connection; called by the writer once the outbox is closed and empty.
-func (s *Session) endStream(reason error) {
+func (s *Session) endStream(c Conn, reason error) {
 	defer s.over.Open()
 	var serr *stanza.StreamError
 	if errors.As(reason, &serr) || errors.Is(reason, ErrClosed) {
-		s.connection().End(serr)
+		c.End(serr)
 		return
 	}
-	s.connection().Abort()
+	c.Abort()
 }

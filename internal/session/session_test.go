@@ -26,7 +26,9 @@ type pen struct {
 	mu     sync.Mutex
 	paper  []string      // what was written, one entry for each call of Send
 	ink    chan struct{} // nil: writes at once; otherwise each Send takes one from it
-	gone   chan struct{} // closed by Abort
+	gone   chan struct{} // closed by Abort and End
+	cut    bool          // by Abort
+	name   string
 	ended  int
 	serr   *stanza.StreamError
 	broken error
@@ -42,6 +44,9 @@ func (p *pen) Send(ws []stanza.Wire) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.isGone() {
+		return errors.New("aborted")
+	}
 	if p.broken != nil {
 		return p.broken
 	}
@@ -58,11 +63,26 @@ func (p *pen) End(serr *stanza.StreamError) {
 	defer p.mu.Unlock()
 	p.ended++
 	p.serr = serr
+	p.close()
 }
 
 func (p *pen) Abort() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.cut = true
+	p.close()
+}
+
+func (p *pen) isGone() bool {
+	select {
+	case <-p.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *pen) close() {
 	select {
 	case <-p.gone:
 	default:
@@ -70,7 +90,7 @@ func (p *pen) Abort() {
 	}
 }
 
-func (p *pen) Info() ConnInfo { return ConnInfo{Transport: "pen"} }
+func (p *pen) Info() ConnInfo { return ConnInfo{Transport: "pen", RemoteAddr: p.name} }
 
 func (p *pen) text() string {
 	p.mu.Lock()
@@ -92,7 +112,7 @@ func open(t *testing.T, p *pen, o Options) (*Session, *sync.WaitGroup) {
 	}
 	o.Log = slog.New(slog.DiscardHandler)
 	var wg sync.WaitGroup
-	s := New(t.Context(), &wg, jid.MustParse("john@localhost/pen"), p, o)
+	s := New(t.Context(), &wg, jid.MustParse("john@localhost/pen"), p, &o)
 	s.Opened()
 	return s, &wg
 }
@@ -236,7 +256,7 @@ func TestOpenedBeforeClosed(t *testing.T) {
 		var wg sync.WaitGroup
 		closed := false
 		s := New(t.Context(), &wg, jid.MustParse("john@localhost/pen"), p,
-			Options{OutboxBytes: 100, Log: slog.New(slog.DiscardHandler), Closed: func(*Session, error, []Left) { closed = true }})
+			&Options{OutboxBytes: 100, Log: slog.New(slog.DiscardHandler), Closed: func(*Session, error, []Left) { closed = true }})
 		s.Close(nil)
 		synctest.Wait()
 		if closed {
@@ -306,7 +326,7 @@ func TestOrderUnderLoad(t *testing.T) {
 func BenchmarkSend(b *testing.B) {
 	p := &pen{gone: make(chan struct{})}
 	var wg sync.WaitGroup
-	s := New(b.Context(), &wg, jid.MustParse("john@localhost/pen"), discard{p}, Options{OutboxBytes: 1 << 30, Log: slog.New(slog.DiscardHandler)})
+	s := New(b.Context(), &wg, jid.MustParse("john@localhost/pen"), discard{p}, &Options{OutboxBytes: 1 << 30, Log: slog.New(slog.DiscardHandler)})
 	s.Opened()
 	w := message(1)
 	b.ReportAllocs()

@@ -15,6 +15,8 @@ type Wire struct {
 	xml  []byte
 	name int    // length of "<message", where attributes begin
 	to   string // escaped; spliced in when not empty
+
+	copies *Copies // nil when it is the only one
 }
 
 // NewWire serializes a stanza.
@@ -28,6 +30,12 @@ func NewNonza(el *xmlstream.Element) Wire { return Wire{xml: el.AppendXML(nil, "
 
 // IsStanza tells whether w is a stanza: message, presence or iq.
 func (w Wire) IsStanza() bool { return w.name > 0 }
+
+// IsMessage tells whether w is a message.
+func (w Wire) IsMessage() bool { return w.name == len("<message") }
+
+// IsPresence tells whether w is a presence.
+func (w Wire) IsPresence() bool { return w.name == len("<presence") }
 
 // Element parses the stanza back, as its recipient would. It is for the rare stanza that has to go elsewhere.
 func (w Wire) Element(limits xmlstream.Limits) (*xmlstream.Element, error) {

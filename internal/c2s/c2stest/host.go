@@ -4,6 +4,7 @@ package c2stest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"rollcall/internal/auth"
 	"rollcall/internal/c2s"
+	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
@@ -157,8 +159,8 @@ func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn)
 	if err != nil {
 		return nil, stanza.NewError(stanza.BadRequest, err.Error())
 	}
-	s := session.New(v.ctx, &v.wg, full, c, session.Options{OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
-		Resume: time.Minute,
+	s := session.New(v.ctx, &v.wg, full, c, &session.Options{OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		Resume: time.Minute, Unacked: 500,
 		Closed: func(s *session.Session, reason error, _ []session.Left) {
 			v.mu.Lock()
 			if v.sessions[s.JID()] == s {
@@ -179,18 +181,30 @@ func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn)
 }
 
 // Resume implements c2s.Host.
-func (v virtual) Resume(local, id string, h uint32, c session.Conn) (c2s.Session, error) {
+func (v virtual) Resume(ctx context.Context, local string, r host.Resumption, c session.Conn) (c2s.Session, error) {
+	s := v.resumable(local, r)
+	if s == nil {
+		return nil, &host.NotResumed{Condition: stanza.ItemNotFound}
+	}
+	var wrong *session.TooHigh
+	switch err := s.Resume(ctx, c, r.Handled); {
+	case errors.As(err, &wrong):
+		return nil, err
+	case err != nil:
+		return nil, &host.NotResumed{Condition: stanza.ItemNotFound}
+	}
+	return bound{s, v.Hosts, c}, nil
+}
+
+func (v virtual) resumable(local string, r host.Resumption) *session.Session {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for full, s := range v.sessions {
-		if full.Local() != local || full.Domain() != v.domain || !s.ResumedBy(id) {
-			continue
-		}
-		if ok, err := s.Resume(c, h); ok {
-			return bound{s, v.Hosts, c}, err
+		if full.Local() == local && full.Domain() == v.domain && s.ResumedBy(r.ID, r.Credential) {
+			return s
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 type bound struct {

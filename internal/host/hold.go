@@ -1,0 +1,46 @@
+package host
+
+import (
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/stanza"
+)
+
+// holdTimeout bounds the time in which what holds a stanza lets go of it, whatever happens.
+const holdTimeout = 30 * time.Second
+
+// Hold keeps the stanza from being acknowledged to the client that sent it (XEP-0198) until release is called, as by
+// storage that has it on disk: a message is acknowledged only when it is stored or handed on. It is called by a
+// StanzaHandler while it handles the stanza; several may hold one. release may be called by any goroutine; only its first
+// call counts. With an error the stanza's sender is sent that, as by a StanzaHandler's, and the stanza is handled. So it is
+// after 30 s without a release, with resource-constraint.
+//
+// A session has 128 holds at most: its connection is read no further until there are fewer.
+func (p *Passage) Hold() (release func(err error)) {
+	// The passage goes on meanwhile, and changes.
+	st := *p.Stanza
+	st.Element = nil
+	held := &Passage{Stanza: &st, Host: p.Host, Session: p.Session}
+	letGo := func() {}
+	if p.Session != nil { // otherwise it was not sent just now: nobody waits for its acknowledgement
+		letGo = p.Session.Hold()
+	}
+	var released atomic.Bool
+	end := func(err error) {
+		if released.Swap(true) {
+			return
+		}
+		if err != nil {
+			held.Host.replyError(held, err)
+		}
+		letGo()
+	}
+	timer := time.AfterFunc(holdTimeout, func() {
+		end(stanza.NewError(stanza.ResourceConstraint, "the server could not take this in time; try again later"))
+	})
+	return func(err error) {
+		timer.Stop()
+		end(err)
+	}
+}
