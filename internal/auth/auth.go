@@ -4,7 +4,8 @@
 //
 // The mechanisms: SCRAM-SHA-1 and SCRAM-SHA-256 with their -PLUS forms (RFC 5802, RFC 7677), bound to TLS by
 // tls-exporter (RFC 9266) or tls-server-end-point (RFC 5929), announced by XEP-0440 v1.0.0 and with the
-// downgrade protection of XEP-0474 v0.5.0; PLAIN (RFC 4616); ANONYMOUS (RFC 4505, XEP-0175 v1.2).
+// downgrade protection of XEP-0474 v0.5.0; PLAIN (RFC 4616); ANONYMOUS (RFC 4505, XEP-0175 v1.2); EXTERNAL (RFC 4422
+// appendix A), within this process only.
 //
 // SCRAM's arithmetic is some lines of HMAC, so its server side is written here. That of
 // github.com/xdg-go/scram 1.4.0 has no place for XEP-0474's attribute in the first message, is told the one
@@ -31,6 +32,10 @@ type Channel struct {
 	Loopback bool   // the peer is on this machine
 	Exporter []byte // tls-exporter: RFC 9266
 	EndPoint []byte // tls-server-end-point: RFC 5929 section 4
+
+	// User is the localpart of who is at the other end, when that is known without any proof of the client's: a part of
+	// this process that signs somebody in. "" for whoever comes over a network.
+	User string
 }
 
 // Config says how users of one virtual host sign in.
@@ -107,6 +112,7 @@ func New(cfg Config) (*Server, error) {
 	if s.mechanisms, err = cfg.Method.mechanisms(s); err != nil {
 		return nil, fmt.Errorf("auth: %s: %w", cfg.Host, err)
 	}
+	s.mechanisms = append(s.mechanisms, s.external())
 	return s, nil
 }
 

@@ -60,7 +60,12 @@ func (s *Server) identity(authzid, authcid string) (username string, err error) 
 	if authzid == "" || s.means(authzid, username) {
 		return username, nil
 	}
-	return "", &Failure{Condition: InvalidAuthzid,
+	return "", s.otherIdentity()
+}
+
+// otherIdentity is the answer to a client that wants to act as somebody else.
+func (s *Server) otherIdentity() *Failure {
+	return &Failure{Condition: InvalidAuthzid,
 		Text: fmt.Sprintf("only the own address at %s may be the authorization identity", s.host)}
 }
 
