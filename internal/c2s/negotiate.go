@@ -199,10 +199,16 @@ func language(tag string) string {
 // mustEncrypt tells whether the client has to start TLS before it authenticates. Where there is no TLS to start,
 // loopback may do without.
 func (n *negotiation) mustEncrypt() bool {
-	if n.srv.opts.ProxiedTLS && !n.t.CanStartTLS() && n.t.Info().Transport != "tcp" {
-		return false
+	if !n.t.CanStartTLS() && n.t.Info().Transport != "tcp" {
+		return n.srv.WebNeedsTLS(n.ch)
 	}
 	return n.srv.opts.RequireTLS && !n.ch.Secure && !(n.ch.Loopback && !n.t.CanStartTLS())
+}
+
+// WebNeedsTLS tells whether a client over HTTP, whose transport has no TLS to start, may not sign in as it has come, nor use
+// a session that was made for it.
+func (s *Server) WebNeedsTLS(ch auth.Channel) bool {
+	return s.opts.RequireTLS && !s.opts.ProxiedTLS && !ch.Secure && !ch.Loopback
 }
 
 // features lists what the client may do next (section 4.3.2).

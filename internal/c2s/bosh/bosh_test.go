@@ -32,19 +32,21 @@ var quiet = slog.New(slog.DiscardHandler)
 type server struct {
 	t      *testing.T
 	hosts  *c2stest.Hosts
+	bosh   *bosh.Manager
 	stop   func()
 	url    string
 	client *http.Client
 	dial   func() net.Conn
 }
 
-func handler(t *testing.T, co c2s.Options, o bosh.Options) (*server, http.Handler) {
+func handler(t *testing.T, co c2s.Options, o bosh.Options) (*server, *bosh.Manager) {
 	s := &server{t: t, hosts: c2stest.NewHosts(t)}
 	co.Hosts = s.hosts
 	srv, stop := c2stest.NewServer(t, co)
 	s.stop = stop
 	o.Log = quiet
-	return s, bosh.Handler(srv, o)
+	s.bosh = bosh.Handler(srv, o)
+	return s, s.bosh
 }
 
 func newServer(t *testing.T, co c2s.Options, o bosh.Options) *server {

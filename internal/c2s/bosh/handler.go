@@ -40,27 +40,29 @@ const readTimeout = 30 * time.Second
 
 // Handler answers the requests of BOSH clients. The sessions run on srv and are its to wait for; held requests are
 // answered when their session ends.
-func Handler(srv *c2s.Server, o Options) http.Handler {
+func Handler(srv *c2s.Server, o Options) *Manager {
 	if o.WriteStall <= 0 {
 		o.WriteStall = 30 * time.Second
 	}
-	return &handler{srv: srv, opts: o, sessions: make(map[string]*session)}
+	return &Manager{srv: srv, opts: o, sessions: make(map[string]*session)}
 }
 
-type handler struct {
+// A Manager is a connection manager, as XEP-0124 calls what has the sessions. Its methods are called by any goroutine.
+type Manager struct {
 	srv  *c2s.Server
 	opts Options
 
 	mu       sync.Mutex
 	sessions map[string]*session // by sid; those whose end the client has not been told among them
 	untold   []*session          // the latter, in the order of their ends
+	ahead    int                 // sessions that no client has come for yet, see Prebind
 }
 
 // maxUntold bounds the sessions that are kept after their end, for their clients to be told.
 const maxUntold = 256
 
 // ServeHTTP implements http.Handler.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	client := h.opts.Proxies.Client(r)
 	head := w.Header()
 	head.Add("Vary", "Origin")
@@ -87,12 +89,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// None was offered: a small body may become a very large one.
 		http.Error(w, "Send the request without compression.", http.StatusUnsupportedMediaType)
 	default:
-		h.post(w, r, client)
+		h.post(w, r, peer{Client: client})
 	}
 }
 
+// A peer is who makes a request. user is set for Prebind alone: whom it signs in.
+type peer struct {
+	proxied.Client
+	user string
+}
+
 // post answers a request of a client.
-func (h *handler) post(w http.ResponseWriter, r *http.Request, client proxied.Client) {
+func (h *Manager) post(w http.ResponseWriter, r *http.Request, client peer) {
 	control := http.NewResponseController(w)
 	control.SetReadDeadline(time.Now().Add(readTimeout)) // an error says that there is none to set
 	src := &source{r: r.Body, left: headLimits.Bytes}
@@ -101,10 +109,8 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, client proxied.Cl
 	if err == nil && req.sid != "" {
 		if s = h.find(req.sid); s == nil {
 			err = errUnknown
-		} else if s.secure && !client.Secure {
-			// "The connection manager SHOULD NOT terminate the session since that would facilitate denial of service
-			// attacks" (XEP-0124 section 19.1).
-			panic(http.ErrAbortHandler)
+		} else {
+			err = s.meet(client, r.TLS)
 		}
 	}
 	if err == nil {
@@ -119,7 +125,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, client proxied.Cl
 	} else {
 		w.Header().Set("Connection", "close") // what is left of the body is not waited for
 	}
-	if src.err != nil { // the request did not come whole: the client will send it again
+	if src.err != nil || err == errInsecure { // the request did not come whole, and the client will send it again; or see there
 		panic(http.ErrAbortHandler)
 	}
 	var broken *refusal
@@ -134,8 +140,8 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, client proxied.Cl
 }
 
 // create begins a session.
-func (h *handler) create(w http.ResponseWriter, r *http.Request, client proxied.Client, req *request) {
-	tk, err := h.srv.Admit(client.IP)
+func (h *Manager) create(w http.ResponseWriter, r *http.Request, client peer, req *request) {
+	tk, err := h.admit(client)
 	switch {
 	case errors.Is(err, c2s.ErrCrowded):
 		w.Header().Set("Retry-After", "10")
@@ -154,8 +160,20 @@ func (h *handler) create(w http.ResponseWriter, r *http.Request, client proxied.
 	h.serve(w, r, s, first)
 }
 
+// admit asks for room for a session.
+func (h *Manager) admit(client peer) (*c2s.Ticket, error) {
+	if client.user != "" && !h.expect() {
+		return nil, c2s.ErrCrowded
+	}
+	tk, err := h.srv.Admit(client.IP)
+	if err != nil && client.user != "" {
+		h.met()
+	}
+	return tk, err
+}
+
 // serve waits until a request is to be answered, and answers it.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request, s *session, wt *waiter) {
+func (h *Manager) serve(w http.ResponseWriter, r *http.Request, s *session, wt *waiter) {
 	timer := time.NewTimer(s.wait)
 	defer timer.Stop()
 	for {
@@ -181,7 +199,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, s *session, wt *
 }
 
 // write sends a response, within its time.
-func (h *handler) write(w http.ResponseWriter, a reply, contentType string) {
+func (h *Manager) write(w http.ResponseWriter, a reply, contentType string) {
 	control := http.NewResponseController(w)
 	control.SetWriteDeadline(time.Now().Add(h.opts.WriteStall)) // an error says that there is none to set
 	w.Header().Set("Content-Type", contentType)
@@ -197,13 +215,13 @@ func (h *handler) write(w http.ResponseWriter, a reply, contentType string) {
 	}
 }
 
-func (h *handler) find(sid string) *session {
+func (h *Manager) find(sid string) *session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sessions[sid]
 }
 
-func (h *handler) forget(s *session) {
+func (h *Manager) forget(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.sessions, s.sid)
@@ -211,7 +229,7 @@ func (h *handler) forget(s *session) {
 }
 
 // keep keeps an ended session for a while, for its client to be told why.
-func (h *handler) keep(s *session) {
+func (h *Manager) keep(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.untold = append(h.untold, s)

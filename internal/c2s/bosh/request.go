@@ -47,6 +47,11 @@ func (r *refusal) Error() string { return "BOSH: " + r.condition }
 var (
 	errBadRequest = &refusal{badRequest}
 	errUnknown    = &refusal{itemNotFound}
+	errNeedsTLS   = &refusal{policyViolation}
+
+	// errInsecure: a request without TLS, of a session that has it. "The connection manager SHOULD NOT terminate the
+	// session since that would facilitate denial of service attacks" (XEP-0124 section 19.1).
+	errInsecure = errors.New("BOSH: a request without TLS")
 )
 
 // readHead reads the tag of the <body/>. The error is a *refusal, or src has one.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"rollcall/internal/c2s"
-	"rollcall/internal/proxied"
 	"rollcall/internal/xmlstream"
 )
 
@@ -34,16 +33,13 @@ const (
 
 // session is a client's session: a c2s.Transport.
 type session struct {
-	h           *handler
+	h           *Manager
 	sid         string
 	to          string // as the client named it, for a restart that names none
 	contentType string
 	legacy      bool // it knows HTTP's errors only (section 17.1)
 	acks        bool
-	secure      bool
-	local       bool
-	remote      string
-	tls         *tls.ConnectionState
+	user        string // whom Prebind signs in, "" for a client that signs in by itself
 
 	version          string
 	hold, requests   int
@@ -56,6 +52,11 @@ type session struct {
 	closing  chan struct{}
 
 	limits xmlstream.Limits
+
+	ahead         bool // no client has come for it yet, see Prebind
+	secure, local bool
+	remote        string
+	tls           *tls.ConnectionState
 
 	next  uint64           // the rid that is expected
 	early map[uint64]*turn // requests that came before their turn, by rid
@@ -125,12 +126,12 @@ type reply struct {
 }
 
 // newSession makes what a client asks for, within our bounds.
-func newSession(h *handler, req *request, client proxied.Client, state *tls.ConnectionState) *session {
+func newSession(h *Manager, req *request, client peer, state *tls.ConnectionState) *session {
 	var id [16]byte
 	rand.Read(id[:]) // never fails (crypto/rand)
 	s := &session{
 		h: h, sid: base64.RawURLEncoding.EncodeToString(id[:]), to: req.to, contentType: contentType(req.content),
-		legacy: req.ver == "", acks: req.acks, secure: client.Secure, local: client.Local, remote: client.Name, tls: state,
+		legacy: req.ver == "", acks: req.acks, user: client.user, ahead: client.user != "", secure: client.Secure, local: client.Local, remote: client.Name, tls: state,
 		version: lower(req.ver, version), hold: 1, wait: usualWait * time.Second, inactivity: inactivity,
 		next: req.rid, early: make(map[uint64]*turn), closing: make(chan struct{}), limits: preAuth,
 	}

@@ -20,7 +20,7 @@ import (
 func TestAbandonedSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := c2stest.NewServer(t, c2s.Options{PerAddress: 2000})
-		h := Handler(srv, Options{Log: slog.New(slog.DiscardHandler)}).(*handler)
+		h := Handler(srv, Options{Log: slog.New(slog.DiscardHandler)})
 		const clients = 1000
 		before := runtime.NumGoroutine()
 		for i := range clients {

@@ -44,10 +44,16 @@ func (s *session) SetLimits(l xmlstream.Limits) {
 func (s *session) Restart() {}
 
 // Channel implements c2s.Transport. Requests come over any connection, so there is nothing to bind to.
-func (s *session) Channel() auth.Channel { return auth.Channel{Secure: s.secure, Loopback: s.local} }
+func (s *session) Channel() auth.Channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return auth.Channel{Secure: s.secure, Loopback: s.local, User: s.user}
+}
 
 // Info implements c2s.Transport.
 func (s *session) Info() sessions.ConnInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	info := sessions.ConnInfo{Transport: "bosh", RemoteAddr: s.remote, Secure: s.secure}
 	if s.tls != nil {
 		info.TLSVersion = tls.VersionName(s.tls.Version)
@@ -163,6 +169,7 @@ func (s *session) Abort() {
 // Close implements c2s.Transport. A client that is between two requests hears of the end with the next one.
 func (s *session) Close() {
 	s.Abort() // does nothing after End
+	s.unexpected()
 	t := time.NewTimer(endTimeout)
 	defer t.Stop()
 	select {
