@@ -28,6 +28,8 @@ type Host struct {
 	MaxBytes       int64           // of one roster document; 0 is 4 MiB
 	Sessions       Sessions        // nil: it shows none
 	Status         func() HostStatus
+	// Prebind makes a BOSH session of a user. The error is ErrSessions, ErrBusy, that of ctx, or a fault of ours.
+	Prebind func(ctx context.Context, p Prebind) (Prebound, error)
 }
 
 // Options make an API. Functions and interfaces in it are called by any goroutine.

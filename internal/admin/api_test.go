@@ -93,8 +93,10 @@ func start(t *testing.T, s setup) *fixture {
 		return HostStatus{Users: 1, Sessions: 2, Service: ServiceStatus{State: "ok", Breaker: "closed"}}
 	}
 	hosts := []Host{
-		{Name: "a.example", Tokens: s.a, WebhookSecrets: s.aSecrets, Rosters: f.a, Sessions: f.a, Status: status, MaxBytes: s.maxBytes},
-		{Name: "b.example", Tokens: s.b, WebhookSecrets: s.bSecrets, Rosters: f.b, Sessions: f.b, Status: status, MaxBytes: s.maxBytes},
+		{Name: "a.example", Tokens: s.a, WebhookSecrets: s.aSecrets, Rosters: f.a, Sessions: f.a, Status: status, MaxBytes: s.maxBytes,
+			Prebind: prebindAt("a.example")},
+		{Name: "b.example", Tokens: s.b, WebhookSecrets: s.bSecrets, Rosters: f.b, Sessions: f.b, Status: status, MaxBytes: s.maxBytes,
+			Prebind: prebindAt("b.example")},
 	}
 	if s.oneHost {
 		hosts = hosts[:1]

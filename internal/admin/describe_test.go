@@ -223,6 +223,7 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		"GET /admin/status":                         {statusPath, "", nil},
 		"GET /admin/sessions":                       {sessionsPath, "", nil},
 		"DELETE /admin/sessions/{jid}":              {sessionsPath + "/john@a.example/x", "", nil},
+		"POST /admin/prebind":                       {prebindPath + "?host=a.example", `{"user":"john"}`, nil},
 		"GET /admin/openapi.json":                   {describePath, "", nil},
 		"GET /metrics":                              {metricsPath, "", nil},
 		"GET /admin/events":                         {eventsPath, "", nil},
@@ -267,6 +268,10 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		{"GET", sessionsPath + "?host=c.example", "", []string{auth}},
 		{"DELETE", sessionsPath + "/john@a.example", "", []string{auth}},
 		{"DELETE", sessionsPath + "/nobody@a.example/x", "", []string{auth}},
+		{"POST", prebindPath + "?host=a.example", `{"user":"full"}`, []string{auth}},
+		{"POST", prebindPath + "?host=a.example", `{"user":"broken"}`, []string{auth}},
+		{"POST", prebindPath + "?host=a.example", strings.Repeat(" ", maxPrebind+1), []string{auth}},
+		{"POST", prebindPath + "?host=a.example", `{"user":"john"}`, []string{auth, "Content-Encoding: gzip"}},
 		{"GET", healthPath, "", nil},
 		{"HEAD", healthPath, "", nil},
 	} {
@@ -275,7 +280,7 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 	ask(setup{}, nil, "GET", metricsPath, "")
 	ask(stopped, nil, "GET", healthPath, "")
 	ask(stopped, nil, "HEAD", healthPath, "")
-	for _, m := range []string{"POST " + refreshPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john} {
+	for _, m := range []string{"POST " + refreshPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath} {
 		method, url, _ := strings.Cut(m, " ")
 		f := start(t, full)
 		r := httptest.NewRequest(method, url, slowBody{})

@@ -26,6 +26,8 @@ func TestGateOfEveryRoute(t *testing.T) {
 			return `["john"]`
 		case rostersPath:
 			return `{"john":` + doc + `}`
+		case prebindPath:
+			return `{"user":"john"}`
 		}
 		return doc
 	}

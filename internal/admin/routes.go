@@ -14,6 +14,7 @@ const (
 	statusPath   = "/admin/status"
 	sessionsPath = "/admin/sessions"
 	eventsPath   = "/admin/events"
+	prebindPath  = "/admin/prebind"
 	describePath = "/admin/openapi.json"
 	refreshPath  = "/roster_admin/refresh"
 	rostersPath  = "/roster_admin/rosters"
@@ -39,6 +40,7 @@ var routes = []route{
 	{http.MethodGet, sessionsPath, fixed(maxBody), (*API).listSessions},
 	{http.MethodDelete, sessionsPath + "/{jid...}", fixed(maxBody), (*API).endSession},
 	{http.MethodGet, eventsPath, fixed(maxBody), (*API).events},
+	{http.MethodPost, prebindPath, fixed(maxPrebind), (*API).prebind},
 	{http.MethodGet, describePath, fixed(maxBody), (*API).describe},
 	{http.MethodGet, metricsPath, fixed(maxBody), (*API).metrics},
 }

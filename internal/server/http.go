@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"rollcall/internal/admin"
-	"rollcall/internal/c2s/bosh"
 	"rollcall/internal/c2s/websocket"
 	"rollcall/internal/config"
 )
@@ -22,9 +21,7 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	mux.Handle(webSocketPath, s.guardOpen(websocket.Handler(s.c2s, websocket.Options{
 		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
 	})))
-	web := s.guardOpen(bosh.Handler(s.c2s, bosh.Options{
-		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
-	}))
+	web := s.guardOpen(s.bosh)
 	mux.Handle(boshPath, web)
 	mux.Handle(boshPath+"/", web) // as some clients are configured
 	if err := s.mountWeb(mux); err != nil {
@@ -82,6 +79,7 @@ func (s *Server) newAdmin() *admin.API {
 		o.Hosts = append(o.Hosts, admin.Host{
 			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets, Rosters: rosters{h.engine, h.source != nil},
 			MaxBytes: h.cfg.Roster.MaxBytes, Sessions: sessions{h.host, s.registry}, Status: h.status,
+			Prebind: s.prebind(h.cfg.Name),
 		})
 	}
 	return admin.New(s.accepting, o)

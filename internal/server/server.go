@@ -14,6 +14,7 @@ import (
 	"rollcall/internal/admin"
 	"rollcall/internal/auth"
 	"rollcall/internal/c2s"
+	"rollcall/internal/c2s/bosh"
 	"rollcall/internal/certs"
 	"rollcall/internal/config"
 	"rollcall/internal/feature/contacts"
@@ -61,6 +62,7 @@ type Server struct {
 	store     *store.Store
 	metrics   *metrics.Metrics
 	c2s       *c2s.Server
+	bosh      *bosh.Manager
 	admin     *admin.API
 	http      *http.Server
 
@@ -132,6 +134,9 @@ func (s *Server) build(ctx context.Context) (err error) {
 		PerAddress:     s.cfg.Limits.PreAuthPerAddress,
 		Features:       s.streamFeatures,
 		Log:            s.log,
+	})
+	s.bosh = bosh.Handler(s.c2s, bosh.Options{
+		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
 	})
 	s.admin = s.newAdmin()
 	s.http, err = s.newHTTP()
