@@ -184,10 +184,12 @@ func (s *Session) Acknowledged(c Conn, h uint32) error {
 	defer m.inbound.Unlock()
 	o := &s.out
 	o.mu.Lock()
+	before := len(m.unacked)
 	err := m.ack(h)
 	m.asked = false
 	start, life := false, o.life
-	if err == nil && len(m.unacked) > 0 && o.closed == nil && !m.detached {
+	// A client that counts less than it gets is not asked for the same count again and again.
+	if n := len(m.unacked); n > 0 && n < before && o.closed == nil && !m.detached {
 		m.ask(s)
 		start = s.push(ackRequest, cost(ackRequest))
 	}

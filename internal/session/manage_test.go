@@ -144,6 +144,27 @@ func TestAcknowledgementsAreAskedForSparingly(t *testing.T) {
 	})
 }
 
+// A client that counts too little, as @xmpp/client 0.14 does, which leaves out the answers to its requests, is not asked for
+// ever.
+func TestClientThatCountsTooLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := managedSession(t, Options{})
+		answered := 0
+		for sent := range uint32(10) {
+			s.Send(message(int(sent)))
+			synctest.Wait()
+			for ; answered < strings.Count(p.text(), "<r "); synctest.Wait() {
+				if answered++; answered > 100 {
+					t.Fatal("it is asked for ever")
+				}
+				if err := s.Acknowledged(p, max(sent, 1)-1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
 // Attack case 32: counts that cannot be; 2^32 comes after 2^32-1.
 func TestCountsThatCannotBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
