@@ -14,7 +14,7 @@ type edit struct {
 
 // worthEditing tells whether so many changes are few, and the older roster has no more group lists than it needs.
 func worthEditing(base *Roster, changes int) bool {
-	return changes*8 <= base.Len() && len(base.sets) <= base.Len()+8
+	return base.Len() > 0 && changes*8 <= base.Len() && len(base.sets) <= base.Len()+8
 }
 
 func newEdit(base *Roster, more int) *edit {

@@ -174,3 +174,13 @@ func TestSizeGrowsWithTheRoster(t *testing.T) {
 		fmt.Fprintf(&doc, `,"u%d@h":{"groups":["g%d"]}`, n, n)
 	}
 }
+
+// "A nil base is an empty one."
+func TestPatchOfNothing(t *testing.T) {
+	for patch, want := range map[string]string{`{}`: `{}`, `{"ann@h":null}`: `{}`, `{"ann@h":{}}`: `{"ann@h":{}}`} {
+		r, dropped, err := rosterdoc.Patch(nil, []byte(patch), rosterdoc.Options{})
+		if err != nil || len(dropped) > 0 || string(r.AppendJSON(nil)) != want {
+			t.Errorf("%s: %s %v %v", patch, r.AppendJSON(nil), dropped, err)
+		}
+	}
+}
