@@ -246,20 +246,35 @@ func (p *process) waitHealthy(t *testing.T, url string) {
 }
 
 // waitOutput waits until the process has said something that matches, and returns the match.
-func (p *process) waitOutput(t *testing.T, pattern *regexp.Regexp) string {
+func (p *process) waitOutput(t *testing.T, pattern *regexp.Regexp) (found string) {
+	t.Helper()
+	p.wait(t, pattern.String(), func(text string) bool {
+		found = pattern.FindString(text)
+		return found != ""
+	})
+	return found
+}
+
+// waitCount waits until the process has said something so many times.
+func (p *process) waitCount(t *testing.T, what string, times int) {
+	t.Helper()
+	p.wait(t, fmt.Sprintf("%q %d times", what, times), func(text string) bool { return strings.Count(text, what) >= times })
+}
+
+func (p *process) wait(t *testing.T, what string, said func(text string) bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
 		text, news := p.output.now()
-		if found := pattern.FindString(text); found != "" {
-			return found
+		if said(text) {
+			return
 		}
 		select {
 		case <-news:
 		case <-p.exited:
-			t.Fatalf("rollcall ended without saying %s: %v", pattern, p.err)
+			t.Fatalf("rollcall ended without saying %s: %v", what, p.err)
 		case <-deadline:
-			t.Fatalf("rollcall does not say %s", pattern)
+			t.Fatalf("rollcall does not say %s", what)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (c *demoCmd) Run(env *environment) error {
 	if c.Verbose {
 		level = slog.LevelDebug
 	}
-	log := newLog(env.stderr, config.Log{Level: level})
+	log := newLog(env.stderr, "text", level)
 	app := demo.New(demo.Options{NotifyURL: func() string { return page + "roster_admin/refresh" }, Log: log})
 	s, err := server.New(env.ctx, cfg, server.Options{
 		Log: log, Version: version(), Mount: map[string]http.Handler{"/": app.Handler()},

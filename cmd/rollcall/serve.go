@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -26,19 +27,35 @@ func (c *serveCmd) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(env.stderr, cfg.Log)
+	level := &slog.LevelVar{}
+	level.Set(cfg.Log.Level)
+	log := newLog(env.stderr, cfg.Log.Format, level)
 	s, err := server.New(env.ctx, cfg, server.Options{Log: log, Version: version()})
 	if err != nil {
 		return err
 	}
-	stop := ignoreHangup(log)
+	stop := onHangup(func() { c.reload(s, log, level) })
 	defer stop()
 	return s.Run(env.ctx)
 }
 
-// ignoreHangup says what SIGHUP does here: nothing. Scripts made for other servers send it after they have renewed a
-// certificate, and it must not end the process as it would by default.
-func ignoreHangup(log *slog.Logger) (stop func()) {
+// reload reads the configuration again and hands it to the server. What is wrong with it is said, and changes nothing.
+func (c *serveCmd) reload(s *server.Server, log *slog.Logger, level *slog.LevelVar) {
+	next, err := c.load()
+	if err == nil {
+		_, err = s.Reload(next)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			log.Error("configuration not taken over, the one before stays", "error", strings.TrimSpace(line))
+		}
+		return
+	}
+	level.Set(next.Log.Level)
+}
+
+// onHangup has SIGHUP, by which operators and service managers have a configuration read again, handled one at a time.
+func onHangup(handle func()) (stop func()) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -47,7 +64,7 @@ func ignoreHangup(log *slog.Logger) (stop func()) {
 		for {
 			select {
 			case <-hangup:
-				log.Info("SIGHUP ignored: a renewed certificate is found without it, a changed configuration takes a restart")
+				handle()
 			case <-done:
 				return
 			}
@@ -60,9 +77,9 @@ func ignoreHangup(log *slog.Logger) (stop func()) {
 	}
 }
 
-func newLog(w io.Writer, c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
-	if c.Format == "json" {
+func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

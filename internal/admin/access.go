@@ -47,6 +47,27 @@ func (g grant) key(r *http.Request) string {
 	return g.by + " " + g.name
 }
 
+// who is who may call: the credentials that are configured.
+type who struct {
+	tokens      []tokenKey
+	secrets     []secretKey
+	clientNames []string
+	open        map[*Host]bool // hosts that nothing protects
+}
+
+// Allow says anew who may call: by the credentials of o and of its hosts, which are those that the API was made with. Whatever
+// else o says is not looked at. Requests that were let in before go on.
+func (a *API) Allow(o Options) {
+	w := &who{clientNames: o.ClientNames, open: map[*Host]bool{}}
+	w.tokens, w.secrets = a.tokenKeys(o), a.secretKeys(o)
+	for _, h := range o.Hosts {
+		if len(o.Tokens)+len(o.WebhookSecrets)+len(h.Tokens)+len(h.WebhookSecrets) == 0 && !a.opts.ClientCertificates {
+			w.open[a.hosts[h.Name]] = true
+		}
+	}
+	a.who.Store(w)
+}
+
 // A tokenKey is the hash of a token: comparing hashes takes the same time whatever the tokens' lengths.
 type tokenKey struct {
 	hash [sha256.Size]byte
@@ -69,7 +90,7 @@ func (g *grant) add(c credential) {
 }
 
 // credentials lists the secrets of all hosts and those of each: key is the name of their key in the configuration.
-func credentials(o Options, key string, all []config.Secret, ofHost func(*Host) []config.Secret) (list []credential, secrets []config.Secret) {
+func (a *API) credentials(o Options, key string, all []config.Secret, ofHost func(*Host) []config.Secret) (list []credential, secrets []config.Secret) {
 	add := func(name string, h *Host, of []config.Secret) {
 		for i, s := range of {
 			c := credential{name, h}
@@ -82,13 +103,13 @@ func credentials(o Options, key string, all []config.Secret, ofHost func(*Host) 
 	add("admin."+key, nil, all)
 	for i := range o.Hosts {
 		h := &o.Hosts[i]
-		add("admin_"+key+" of "+h.Name, h, ofHost(h))
+		add("admin_"+key+" of "+h.Name, a.hosts[h.Name], ofHost(h))
 	}
 	return list, secrets
 }
 
-func tokenKeys(o Options) (keys []tokenKey) {
-	list, secrets := credentials(o, "token", o.Tokens, func(h *Host) []config.Secret { return h.Tokens })
+func (a *API) tokenKeys(o Options) (keys []tokenKey) {
+	list, secrets := a.credentials(o, "token", o.Tokens, func(h *Host) []config.Secret { return h.Tokens })
 	for i, c := range list {
 		keys = append(keys, tokenKey{sha256.Sum256([]byte(secrets[i])), c})
 	}
@@ -115,7 +136,7 @@ func (a *API) access(c *call, limit int64) (err error) {
 func (a *API) token(token string) (grant, error) {
 	g := grant{by: byToken}
 	hash := sha256.Sum256([]byte(token))
-	for _, k := range a.tokens { // all of them: the time taken must not tell which one was near
+	for _, k := range a.who.Load().tokens { // all of them: the time taken must not tell which one was near
 		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
 			g.add(k.credential)
 		}
@@ -135,8 +156,8 @@ func (a *API) certificate(r *http.Request) (grant, error) {
 	if len(names) > 0 {
 		name = names[0]
 	}
-	if len(a.opts.ClientNames) > 0 {
-		i := slices.IndexFunc(names, func(n string) bool { return slices.Contains(a.opts.ClientNames, n) })
+	if allowed := a.who.Load().clientNames; len(allowed) > 0 {
+		i := slices.IndexFunc(names, func(n string) bool { return slices.Contains(allowed, n) })
 		if i < 0 {
 			return grant{}, refuse(http.StatusUnauthorized, "the client certificate has none of the names in admin.client_names")
 		}
@@ -170,16 +191,12 @@ func namesOf(cert *x509.Certificate) []string {
 	return names
 }
 
-// open says whether nothing is configured that would protect the host.
-func (a *API) open(h *Host) bool {
-	return len(a.opts.Tokens)+len(a.opts.WebhookSecrets)+len(h.Tokens)+len(h.WebhookSecrets) == 0 && !a.opts.ClientCertificates
-}
-
 // loopback grants the hosts that are open to programs on this machine.
 func (a *API) loopback(r *http.Request) (grant, error) {
 	g := grant{by: byLoopback, all: true, hosts: map[*Host]bool{}}
+	open := a.who.Load().open
 	for _, h := range a.hosts {
-		if a.open(h) {
+		if open[h] {
 			g.hosts[h] = true
 		} else {
 			g.all = false
@@ -202,10 +219,11 @@ func (a *API) loopback(r *http.Request) (grant, error) {
 
 // needed says which credential to send.
 func (a *API) needed() string {
+	w := a.who.Load()
 	switch {
-	case len(a.tokens) > 0:
+	case len(w.tokens) > 0:
 		return "a token is needed: send the header Authorization: Bearer TOKEN"
-	case len(a.secrets) > 0:
+	case len(w.secrets) > 0:
 		return "a signature is needed: send the headers webhook-id, webhook-timestamp and webhook-signature (Standard Webhooks)"
 	default:
 		return "a client certificate is needed, over https"

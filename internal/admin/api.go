@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -77,8 +78,7 @@ const (
 type API struct {
 	opts    Options
 	hosts   map[string]*Host
-	tokens  []tokenKey
-	secrets []secretKey
+	who     atomic.Pointer[who]
 	started time.Time
 
 	seen     webhookIDs
@@ -111,7 +111,7 @@ func New(ctx context.Context, o Options) *API {
 		}
 		a.hosts[h.Name] = h
 	}
-	a.tokens, a.secrets = tokenKeys(a.opts), secretKeys(a.opts)
+	a.Allow(o)
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.late, a.cancelLate = context.WithCancel(context.WithoutCancel(ctx))
 	return a

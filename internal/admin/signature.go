@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,8 +36,8 @@ type secretKey struct {
 	credential
 }
 
-func secretKeys(o Options) (keys []secretKey) {
-	list, secrets := credentials(o, "webhook_secret", o.WebhookSecrets, func(h *Host) []config.Secret { return h.WebhookSecrets })
+func (a *API) secretKeys(o Options) (keys []secretKey) {
+	list, secrets := a.credentials(o, "webhook_secret", o.WebhookSecrets, func(h *Host) []config.Secret { return h.WebhookSecrets })
 	for i, c := range list {
 		if key, err := config.WebhookKey(secrets[i]); err == nil { // the configuration has been checked
 			keys = append(keys, secretKey{key, c})
@@ -84,13 +83,13 @@ func (a *API) signature(c *call, limit int64) (grant, error) {
 		return grant{}, err
 	}
 	g := grant{by: bySignature}
-	first := 0
-	for i, k := range a.secrets {
+	var first []byte
+	for _, k := range a.who.Load().secrets {
 		want := mac(k.key, id, timestamp, body)
 		for _, have := range sent {
 			if hmac.Equal(want, have) {
 				if g.hosts == nil {
-					first = i
+					first = k.key
 				}
 				g.add(k.credential)
 			}
@@ -114,7 +113,7 @@ func (a *API) signed(r *http.Request) (id, timestamp string, sent [][]byte, err 
 	refused := func(format string, args ...any) (string, string, [][]byte, error) {
 		return "", "", nil, refuse(http.StatusUnauthorized, format, args...)
 	}
-	if len(a.secrets) == 0 {
+	if len(a.who.Load().secrets) == 0 {
 		return refused("no secret for signatures is configured (admin.webhook_secret, host.admin_webhook_secret)")
 	}
 	id, timestamp = r.Header.Get(headerID), r.Header.Get(headerTimestamp)
@@ -161,8 +160,8 @@ type webhookID struct {
 const maxIDs = 1 << 20
 
 // add notes that an id of one of the secrets is used, which is to be remembered until a time. Its error is a *refusal.
-func (w *webhookIDs) add(secret int, id string, until time.Time) (webhookID, error) {
-	sum := sha256.Sum256(append(binary.AppendVarint(nil, int64(secret)), id...))
+func (w *webhookIDs) add(secret []byte, id string, until time.Time) (webhookID, error) {
+	sum := sha256.Sum256(mac(secret, id, "", nil))
 	key := webhookID{minute: until.Unix() / 60, hash: [16]byte(sum[:16])}
 	now := time.Now().Unix() / 60
 	w.mu.Lock()

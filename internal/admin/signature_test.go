@@ -165,7 +165,7 @@ func TestSignatureReplayed(t *testing.T) {
 
 func TestWebhookIDsAreBounded(t *testing.T) {
 	w := &webhookIDs{count: maxIDs}
-	if _, err := w.add(0, "x", time.Now().Add(time.Minute)); err == nil || !strings.Contains(err.Error(), "try again") {
+	if _, err := w.add([]byte("key"), "x", time.Now().Add(time.Minute)); err == nil || !strings.Contains(err.Error(), "try again") {
 		t.Errorf("%v", err)
 	}
 }

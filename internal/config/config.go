@@ -157,6 +157,9 @@ type Roster struct {
 	Guard       bool // hold a fetched roster that would remove most of the contacts until a later one says the same
 }
 
+// Asks says whether there is a service to ask for rosters.
+func (r Roster) Asks() bool { return r.URL != "" || r.BatchURL != "" }
+
 // Answers to a client's own roster change: the values of host.roster.client_edits, each a stanza error.
 const (
 	EditsServiceUnavailable = "service-unavailable"

@@ -127,7 +127,9 @@ func docs() string {
 		"A key that is unknown, a value of a wrong type and keys that contradict each other are errors: rollcall names all of\n" +
 		"them with file, line, column and what is allowed, and exits with 2. Paths start from the folder of the file.\n" +
 		"A *duration* is a string such as `\"90s\"` or `\"1h30m\"`; a *size* is a number of bytes or a string such as `\"256 KiB\"`.\n" +
-		"Of a token and its `_file` and `_env` at most one may be set.\n")
+		"Of a token and its `_file` and `_env` at most one may be set.\n\n" +
+		"On SIGHUP the file is read again. If there is a mistake in it nothing changes, and the log says what is wrong; otherwise keys that are\n" +
+		"marked ↻ take effect at once, nobody's session ends, and the log names the changed keys that take a restart.\n")
 	for _, tb := range tables {
 		head := map[string]string{"": "Outside tables", "host": "`[[host]]`"}[tb.name]
 		if head == "" {
@@ -139,7 +141,14 @@ func docs() string {
 			if k.def != nil {
 				def = "`" + literal(k.def) + "`"
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", strings.TrimPrefix(k.name, tb.name+"."), k.kind, def, k.doc)
+			mark, name := "", k.name
+			if tb.name == "host" {
+				name = "host." + name
+			}
+			if isLive(name) {
+				mark = " ↻"
+			}
+			fmt.Fprintf(&b, "| `%s`%s | %s | %s | %s |\n", strings.TrimPrefix(k.name, tb.name+"."), mark, k.kind, def, k.doc)
 		}
 	}
 	return b.String()

@@ -74,6 +74,8 @@ func (es Errors) sorted() error {
 type source struct {
 	file  string
 	lines map[string]position // by full key, with the index of the host: "host[0].roster.url"
+	// values are those that the file gives, by full key: see Changes.
+	values map[string]fingerprint
 }
 
 type position struct{ line, column int }

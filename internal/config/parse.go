@@ -50,7 +50,7 @@ func Parse(name string, b []byte) (*Config, error) {
 // decode reads the TOML and notes where each key stands.
 func decode(name string, b []byte) (map[string]any, source, error) {
 	doc := map[string]any{}
-	src := source{file: name, lines: map[string]position{}}
+	src := source{file: name, lines: map[string]position{}, values: map[string]fingerprint{}}
 	if err := toml.Unmarshal(b, &doc); err != nil {
 		e := &Error{File: name, Err: err}
 		var syntax *toml.DecodeError
@@ -200,6 +200,7 @@ func (p *parser) table(t target, prefix, name string, values map[string]any, kno
 			if err := k.set(t, v); err != nil {
 				p.fail(full, err)
 			}
+			p.c.source.noteValue(full, k, v)
 			continue
 		}
 		inner, isTable := v.(map[string]any)
@@ -219,6 +220,7 @@ func (p *parser) tokens(t target, prefix, name string, check func(string) error)
 	if err != nil {
 		p.fail(strings.TrimPrefix(prefix+"."+blame, "."), err)
 	}
+	p.c.source.noteSecret(strings.TrimPrefix(prefix+"."+name, "."), tokens)
 	return tokens
 }
 

@@ -13,7 +13,6 @@ import (
 	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
-	"rollcall/internal/rosterhttp"
 	"rollcall/internal/store"
 )
 
@@ -22,7 +21,7 @@ type virtualHost struct {
 	cfg     config.Host
 	host    *host.Host
 	engine  *roster.Engine
-	source  *rosterhttp.Client // nil when nobody is asked
+	service *service // nil when nobody is asked
 	metrics *metrics.Instruments
 }
 
@@ -76,29 +75,20 @@ func (s *Server) addEngine(h *virtualHost, i int, log *slog.Logger) error {
 		o.Store = s.opts.Rosters
 	case s.store != nil:
 		o.Store = s.store
-	case c.Roster.URL == "":
+	case !c.Roster.Asks():
 		o.KeepBytes = 0 // what is in memory is all there is
 	}
-	if c.Roster.URL == "" && c.Roster.BatchURL == "" {
+	if !c.Roster.Asks() {
 		log.Info("no roster.url: nobody is asked for rosters, they are what the application sends")
 		h.engine = roster.New(s.rosters, o)
 		return nil
 	}
-	var err error
-	h.source, err = rosterhttp.New(rosterhttp.Config{
-		Host: c.Name, URL: c.Roster.URL, BatchURL: c.Roster.BatchURL, BatchSize: c.Roster.BatchSize,
-		Token: string(c.Roster.Token), Timeout: c.Roster.Timeout,
-		MaxBytes: c.Roster.MaxBytes, MaxItems: c.Roster.MaxItems, Concurrency: c.Roster.Concurrency,
-		UserAgent: "rollcall/" + s.opts.Version, Log: log, Dial: s.opts.DialRoster, Observe: h.observe,
-	})
+	client, err := s.newClient(h, s.cfg, i)
 	if err != nil {
-		key := "roster.url"
-		if wrong := (*rosterhttp.ConfigError)(nil); errors.As(err, &wrong) {
-			key = wrong.Key
-		}
-		return s.cfg.KeyError(config.HostKey(i, key), err)
+		return err
 	}
-	o.Source = h.source
+	h.service = newService(client)
+	o.Source = h.service
 	h.engine = roster.New(s.rosters, o)
 	return nil
 }

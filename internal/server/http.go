@@ -70,19 +70,28 @@ func (s *Server) guardOpen(next http.Handler) http.Handler {
 
 // newAdmin makes the API for the service and for operators.
 func (s *Server) newAdmin() *admin.API {
-	c := s.cfg.Admin
-	o := admin.Options{
-		Tokens: c.Tokens, WebhookSecrets: c.WebhookSecrets, ClientCertificates: c.ClientCA != "", ClientNames: c.ClientNames,
-		Rate: c.Rate, Ready: s.isReady, Metrics: s.metrics.Handler(), Version: s.opts.Version, Log: s.log,
-	}
-	for _, h := range s.hosts {
-		o.Hosts = append(o.Hosts, admin.Host{
-			Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets, Rosters: rosters{h.engine, h.source != nil},
-			MaxBytes: h.cfg.Roster.MaxBytes, Sessions: sessions{h.host, s.registry}, Status: h.status,
-			Prebind: s.prebind(h.cfg.Name),
-		})
+	o := s.callers(s.cfg)
+	o.ClientCertificates, o.Rate = s.cfg.Admin.ClientCA != "", s.cfg.Admin.Rate
+	o.Ready, o.Metrics, o.Version, o.Log = s.isReady, s.metrics.Handler(), s.opts.Version, s.log
+	for i, h := range s.hosts {
+		to := &o.Hosts[i]
+		to.Rosters, to.MaxBytes = rosters{h.engine, h.service != nil}, h.cfg.Roster.MaxBytes
+		to.Sessions, to.Status, to.Prebind = sessions{h.host, s.registry}, h.status, s.prebind(h.cfg.Name)
 	}
 	return admin.New(s.accepting, o)
+}
+
+// callers says who may call the API. For a host that c has no more, which takes a restart to go, it is who might before.
+func (s *Server) callers(c *config.Config) admin.Options {
+	o := admin.Options{Tokens: c.Admin.Tokens, WebhookSecrets: c.Admin.WebhookSecrets, ClientNames: c.Admin.ClientNames}
+	for _, h := range s.hosts {
+		of := admin.Host{Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets}
+		if i := slices.IndexFunc(c.Hosts, func(other config.Host) bool { return other.Name == of.Name }); i >= 0 {
+			of.Tokens, of.WebhookSecrets = c.Hosts[i].AdminTokens, c.Hosts[i].AdminWebhookSecrets
+		}
+		o.Hosts = append(o.Hosts, of)
+	}
+	return o
 }
 
 func (s *Server) isReady() bool {
@@ -105,10 +114,10 @@ func (h *virtualHost) status() admin.HostStatus {
 }
 
 func (h *virtualHost) serviceStatus() admin.ServiceStatus {
-	if h.source == nil {
+	if h.service == nil {
 		return admin.ServiceStatus{State: "none"}
 	}
-	health := h.source.Health()
+	health := h.service.client().Health()
 	s := admin.ServiceStatus{
 		State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight, Breaker: health.Breaker,
 		LastSuccess: health.LastSuccess, LastFailure: health.LastFailure,

@@ -14,7 +14,7 @@ func (h *virtualHost) state() metrics.Host {
 			c := h.engine.Counts()
 			return metrics.Rosters{Oldest: c.Oldest, Average: c.Average, Held: c.Held, Journal: c.Journal, Unsaved: c.Unsaved}
 		},
-		Service: h.service,
+		Service: h.serviceState,
 	}
 }
 
@@ -23,11 +23,11 @@ func (h *virtualHost) sessions() metrics.Sessions {
 	return metrics.Sessions{TCP: n["tcp"], WebSocket: n["websocket"], BOSH: n["bosh"]}
 }
 
-func (h *virtualHost) service() metrics.Service {
-	if h.source == nil {
+func (h *virtualHost) serviceState() metrics.Service {
+	if h.service == nil {
 		return metrics.Service{}
 	}
-	health := h.source.Health()
+	health := h.service.client().Health()
 	return metrics.Service{Breaker: health.Breaker, InFlight: health.InFlight, Waiting: health.Waiting}
 }
 

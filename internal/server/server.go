@@ -71,6 +71,9 @@ type Server struct {
 	accepting, alive, rosters             context.Context
 	stopAccepting, stopAlive, stopRosters context.CancelFunc
 
+	reload sync.Mutex     // held while Reload works
+	loaded *config.Config // the last one that was taken over
+
 	ready     chan struct{}
 	mu        sync.Mutex
 	listeners map[string]net.Listener
@@ -88,7 +91,7 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, opts: o, log: o.Log,
+		cfg: cfg, loaded: cfg, opts: o, log: o.Log,
 		registry: host.NewRegistry(), directory: contacts.NewDirectory(), sasl: make(map[string]*auth.Server),
 		metrics: metrics.New(o.Version),
 		ready:   make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
@@ -226,8 +229,8 @@ func (s *Server) release() {
 		if h.engine != nil {
 			h.engine.Stop()
 		}
-		if h.source != nil {
-			h.source.Close()
+		if h.service != nil {
+			h.service.close()
 		}
 	}
 	if s.acme != nil {

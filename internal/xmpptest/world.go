@@ -47,6 +47,7 @@ type World struct {
 	// Of the server that is running:
 	mu        sync.Mutex // of the listeners: requests are sent while it is restarted
 	c2s, http *PipeListener
+	srv       *server.Server
 	cancel    context.CancelFunc
 	done      chan error
 }
@@ -74,7 +75,7 @@ func Start(t TB, service *Service, o Options) (*World, error) {
 
 // boot starts the server.
 func (w *World) boot() error {
-	cfg, err := config.Parse("the dialogue's configuration", w.toml())
+	cfg, err := w.parse()
 	if err != nil {
 		return err
 	}
@@ -98,6 +99,7 @@ func (w *World) boot() error {
 	if err != nil {
 		return err
 	}
+	w.srv = srv
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.cancel, w.done = cancel, make(chan error, 1)
 	done := w.done
@@ -108,6 +110,27 @@ func (w *World) boot() error {
 	case err := <-done:
 		return fmt.Errorf("the server does not start: %w", err)
 	}
+}
+
+func (w *World) parse() (*config.Config, error) {
+	return config.Parse("the dialogue's configuration", w.toml())
+}
+
+// Reload has the server read another configuration, as on SIGHUP, and gives the keys that took effect.
+func (w *World) Reload(o Options) (live []string, err error) {
+	before := w.options
+	w.options.Hosts, w.options.Config, w.options.HostConfig, w.options.PushOnly = o.Hosts, o.Config, o.HostConfig, o.PushOnly
+	if len(o.Hosts) == 0 {
+		w.options.Hosts = before.Hosts
+	}
+	cfg, err := w.parse()
+	if err == nil {
+		live, err = w.srv.Reload(cfg)
+	}
+	if err != nil {
+		w.options = before
+	}
+	return live, err
 }
 
 func (w *World) toml() []byte {
