@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Go: a C compiler (for the race detector), PostgreSQL (tests start servers of their own),
 # Python (the reference XML parser, and slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium,
-# nginx and Caddy. Debian packages only as root on a system with apt-get; the Python and npm packages, at the versions and
+# nginx, Caddy and iproute2 (network namespaces). Debian packages only as root on a system with apt-get; the Python and npm packages, at the versions and
 # checksums pinned in e2e/, into e2e/.venv and e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority
 # for tests, into e2e/bin. What it cannot install it names; exit status 1 then.
 set -u
@@ -33,6 +33,7 @@ debian go-sendxmpp has go-sendxmpp
 debian chromium has chromium
 debian nginx-light test -x /usr/sbin/nginx
 debian caddy has caddy
+debian iproute2 has ip
 
 if [ ${#wanted[@]} -gt 0 ]; then
 	if ! has apt-get; then
