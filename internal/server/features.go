@@ -15,7 +15,7 @@ import (
 
 // features is the list of what a virtual host can do, in the order in which they see a stanza at each stage.
 func (s *Server) features(h *virtualHost) []host.Feature {
-	return []host.Feature{
+	all := []host.Feature{
 		contacts.New(contacts.Options{
 			Host:        h.cfg.Name,
 			Engine:      h.engine,
@@ -24,12 +24,17 @@ func (s *Server) features(h *virtualHost) []host.Feature {
 			Mutual:      h.cfg.Roster.Mutual,
 			ClientEdits: stanza.Condition(h.cfg.Roster.ClientEdits),
 			Metrics:     h.metrics,
+			Presence:    h.presenceTold(),
 		}),
 		disco.New(s.directory.Shows),
 		ping.New(),
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
 	}
+	if h.webhooks != nil {
+		all = append(all, h.webhookFeature())
+	}
+	return all
 }
 
 // streamFeatures lists what the features of a host announce to clients that have signed in.
