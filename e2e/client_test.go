@@ -27,20 +27,23 @@ import (
 //	push          the members of an item; subscription is "remove" for a removal
 //	presence      from, type ("" is available), show, status
 //	message       from, type, body; condition when type is "error"
+//	blocklist     jids, sorted; so with blocked and unblocked, which are pushes (slixmpp only, as are the next)
+//	block-done    the server answered; so with unblock-done
 //	pong          the server answered a ping
 //	stream-error  condition
 //	closed        the connection is over; nothing follows
 type event struct {
-	Event     string `json:"event"`
-	Type      string `json:"type"`
-	Condition string `json:"condition"`
-	Mechanism string `json:"mechanism"`
-	TLS       string `json:"tls"`
-	Items     []item `json:"items"`
-	From      string `json:"from"`
-	Show      string `json:"show"`
-	Status    string `json:"status"`
-	Body      string `json:"body"`
+	Event     string   `json:"event"`
+	Type      string   `json:"type"`
+	Condition string   `json:"condition"`
+	Mechanism string   `json:"mechanism"`
+	TLS       string   `json:"tls"`
+	Items     []item   `json:"items"`
+	From      string   `json:"from"`
+	Show      string   `json:"show"`
+	Status    string   `json:"status"`
+	Body      string   `json:"body"`
+	JIDs      []string `json:"jids"`
 	item
 }
 
@@ -52,14 +55,15 @@ type item struct {
 	Subscription string   `json:"subscription"`
 }
 
-// A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, ping
-// or quit.
+// A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, blocklist, block,
+// unblock, ping or quit.
 type command struct {
-	Do     string `json:"do"`
-	To     string `json:"to,omitempty"`
-	Body   string `json:"body,omitempty"`
-	Show   string `json:"show,omitempty"`
-	Status string `json:"status,omitempty"`
+	Do     string   `json:"do"`
+	To     string   `json:"to,omitempty"`
+	Body   string   `json:"body,omitempty"`
+	Show   string   `json:"show,omitempty"`
+	Status string   `json:"status,omitempty"`
+	JIDs   []string `json:"jids,omitempty"`
 }
 
 // A client is a program of clients/ that holds one session. Its methods are for the test's goroutine.

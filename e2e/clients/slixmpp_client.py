@@ -34,6 +34,10 @@ def items(iq):
     ]
 
 
+def jids(items):
+    return sorted(str(item["jid"]) for item in items)
+
+
 class Client(ClientXMPP):
     def __init__(self, config):
         super().__init__(config["jid"], config["password"])
@@ -42,6 +46,7 @@ class Client(ClientXMPP):
         self.known = {}  # the roster as results and pushes have it (RFC 6121 section 2.6)
         self.auto_authorize = None
         self.auto_subscribe = False
+        self.register_plugin("xep_0191")
         self.register_plugin("xep_0199")
         self.ca_certs = config["ca"]
         self.enable_direct_tls = config["direct"]
@@ -54,7 +59,10 @@ class Client(ClientXMPP):
         self.add_event_handler("stream_error", lambda s: emit("stream-error", condition=s["condition"]))
         self.add_event_handler("disconnected", lambda _: self.end())
         self.add_event_handler("message", self.on_message)
+        self.add_event_handler("message_error", self.on_message)
         self.add_event_handler("presence", self.on_presence)
+        self.add_event_handler("blocked", lambda iq: emit("blocked", jids=jids(iq["block"])))
+        self.add_event_handler("unblocked", lambda iq: emit("unblocked", jids=jids(iq["unblock"])))
         self.register_handler(Callback("push", StanzaPath("iq@type=set/roster"), self.on_push))
 
     def end(self):
@@ -110,6 +118,14 @@ class Client(ClientXMPP):
                 self.send_presence(pshow=command.get("show"), pstatus=command.get("status"))
             case "message":
                 self.send_message(mto=command["to"], mbody=command["body"], mtype="chat")
+            case "blocklist":
+                emit("blocklist", jids=sorted(map(str, await self.plugin["xep_0191"].get_blocked_jids())))
+            case "block":
+                await self.plugin["xep_0191"].block(command["jids"])
+                emit("block-done")
+            case "unblock":
+                await self.plugin["xep_0191"].unblock(command["jids"])
+                emit("unblock-done")
             case "ping":
                 await self.plugin["xep_0199"].ping(jid=self.boundjid.domain)
                 emit("pong")

@@ -15,7 +15,6 @@ import (
 
 	"rollcall/internal/config"
 	"rollcall/internal/jid"
-	"rollcall/internal/webhook"
 )
 
 // "Who may" of section 2: Bearer tokens, signatures (signature.go) and client certificates of the admin or of the host;
@@ -124,7 +123,7 @@ func (a *API) access(c *call, limit int64) (err error) {
 	switch {
 	case sent:
 		c.grant, err = a.token(token)
-	case c.r.Header.Get(webhook.HeaderSignature) != "":
+	case c.r.Header.Get(headerSignature) != "":
 		c.grant, err = a.signature(c, limit)
 	case a.opts.ClientCertificates && c.r.TLS != nil && len(c.r.TLS.VerifiedChains) > 0:
 		c.grant, err = a.certificate(c.r)

@@ -3,6 +3,8 @@ package server
 import (
 	"time"
 
+	"rollcall/internal/config"
+	"rollcall/internal/feature/blocking"
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/feature/disco"
 	"rollcall/internal/feature/ping"
@@ -10,12 +12,21 @@ import (
 	"rollcall/internal/feature/version"
 	"rollcall/internal/host"
 	"rollcall/internal/stanza"
+	"rollcall/internal/store"
 	"rollcall/internal/xmlstream"
 )
 
 // features is the list of what a virtual host can do, in the order in which they see a stanza at each stage.
-func (s *Server) features(h *virtualHost) []host.Feature {
-	all := []host.Feature{
+func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
+	blocked, err := blocking.New(blocking.Options{
+		Host: h.cfg.Name, Store: s.values(), Forget: h.cfg.Auth.Method == config.AuthAnonymous,
+		Changed: s.directory.BlocksChanged, Log: h.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []host.Feature{
+		blocked.Feature(), // before all that would do something with what is blocked
 		contacts.New(contacts.Options{
 			Host:        h.cfg.Name,
 			Engine:      h.engine,
@@ -23,18 +34,25 @@ func (s *Server) features(h *virtualHost) []host.Feature {
 			Directory:   s.directory,
 			Mutual:      h.cfg.Roster.Mutual,
 			ClientEdits: stanza.Condition(h.cfg.Roster.ClientEdits),
+			Blocks:      blocked.Of,
 			Metrics:     h.metrics,
-			Presence:    h.presenceTold(),
 		}),
 		disco.New(s.directory.Shows),
 		ping.New(),
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
+	}, nil
+}
+
+// values is where features keep what is an account's; nil: nowhere.
+func (s *Server) values() store.Values {
+	switch {
+	case s.opts.Values != nil:
+		return s.opts.Values
+	case s.store != nil:
+		return s.store
 	}
-	if h.webhooks != nil {
-		all = append(all, h.webhookFeature())
-	}
-	return all
+	return nil
 }
 
 // streamFeatures lists what the features of a host announce to clients that have signed in.

@@ -14,17 +14,16 @@ import (
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/store"
-	"rollcall/internal/webhook"
 )
 
 // virtualHost is a host with what belongs to it alone.
 type virtualHost struct {
-	cfg      config.Host
-	host     *host.Host
-	engine   *roster.Engine
-	service  *service // nil when nobody is asked
-	metrics  *metrics.Instruments
-	webhooks *webhook.Sender // nil when nobody is told
+	cfg     config.Host
+	host    *host.Host
+	log     *slog.Logger
+	engine  *roster.Engine
+	service *service // nil when nobody is asked
+	metrics *metrics.Instruments
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -36,12 +35,9 @@ const storedRosters = 1_000_000
 // addHost builds the host that is number i in the configuration.
 func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	log := s.log.With("host", c.Name)
-	h := &virtualHost{cfg: c}
+	h := &virtualHost{cfg: c, log: log}
 	h.metrics = s.metrics.Host(c.Name, h.state())
 	s.hosts = append(s.hosts, h)
-	if err := s.addWebhooks(h, i); err != nil {
-		return err
-	}
 	if err := s.addEngine(h, i, log); err != nil {
 		return err
 	}
@@ -49,8 +45,12 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	if s.sasl[c.Name], err = s.newAuth(ctx, c); err != nil {
 		return err
 	}
+	features, err := s.features(h)
+	if err != nil {
+		return err
+	}
 	h.host, err = host.New(s.alive, s.registry, host.Options{
-		Name: c.Name, Features: s.features(h), SessionsPerUser: s.cfg.Limits.SessionsPerUser,
+		Name: c.Name, Features: features, SessionsPerUser: s.cfg.Limits.SessionsPerUser,
 		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes,
 		Resume: resume(s.cfg.Limits, c), Unacked: s.cfg.Limits.Unacked, DetachedPerUser: s.cfg.Limits.DetachedPerUser,
 		Log: s.log, Metrics: h.metrics,
@@ -74,7 +74,6 @@ func (s *Server) addEngine(h *virtualHost, i int, log *slog.Logger) error {
 		Documents: rosterdoc.Options{MaxItems: c.Roster.MaxItems, MaxBytes: int(c.Roster.MaxBytes)},
 		MaxAge:    c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Guard: c.Roster.Guard,
 		Waiting: waiting(c.Roster), KeepBytes: keptBytes, Stored: storedRosters, Log: log, Metrics: h.metrics,
-		Applied: h.rosterTold(),
 	}
 	switch {
 	case s.opts.Rosters != nil:

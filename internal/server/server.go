@@ -37,8 +37,9 @@ type Options struct {
 	LeaveMemory bool
 
 	// Rosters keeps rosters instead of the data folder: in tests a server is started again and finds what the one before
-	// has left.
+	// has left. Values keeps what else is an account's, likewise.
 	Rosters roster.Store
+	Values  store.Values
 
 	// Listen and DialRoster replace the network in tests; nil is the real one. Listen is called with the listener's
 	// name ("c2s", "c2s_tls", "http", "https") and its address.

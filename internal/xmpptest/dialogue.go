@@ -115,8 +115,20 @@ func (d *dialogue) play(s step) error {
 
 func (d *dialogue) playServer(s step) error {
 	switch s.words {
-	case "has a disk": // where it keeps rosters
+	case "has a disk": // where it keeps rosters, and what users have stored
 		d.options.Disk = NewDisk(nil)
+		return nil
+	case "can read and write":
+		d.options.Disk.Fail(Works)
+		return nil
+	case "cannot read or write":
+		d.options.Disk.Fail(Broken)
+		return nil
+	case "cannot write":
+		d.options.Disk.Fail(ReadOnly)
+		return nil
+	case "writes and does not know it":
+		d.options.Disk.Fail(Lies)
 		return nil
 	case "stops":
 		d.world.Stop()
@@ -136,7 +148,8 @@ func (d *dialogue) playServer(s step) error {
 		clear(d.clients)
 		return err
 	}
-	return fmt.Errorf("what does the server do? has a disk, stops, restarts, crashes")
+	return fmt.Errorf("what does the server do? has a disk, cannot read or write, cannot write, " +
+		"writes and does not know it, can read and write, stops, restarts, crashes")
 }
 
 // start starts server and service, once, when all that configures them has been read.

@@ -12,14 +12,15 @@ import (
 	"rollcall/internal/store"
 )
 
-// Disk is where the rosters of a World are when its server has ended. It can fail in the ways in which disks and
-// processes do. What it has is kept by another store, or by itself. Its methods may be called by any goroutine.
+// Disk is where the rosters and values of a World are when its server has ended. It can fail in the ways in which disks and
+// processes do. The rosters are kept by another store, or by itself. Its methods may be called by any goroutine.
 type Disk struct {
 	mu      sync.Mutex
 	inner   roster.Store
 	power   int // changes when the process dies
 	failure Failure
 	written map[string]time.Time // when each user's roster was written last
+	values  map[store.Key][]byte
 }
 
 // Failure is how a Disk fails.
@@ -38,7 +39,7 @@ func NewDisk(inner roster.Store) *Disk {
 	if inner == nil {
 		inner = &inMemory{rosters: map[string]store.Roster{}, journals: map[string][]store.RosterChange{}}
 	}
-	return &Disk{inner: inner, written: map[string]time.Time{}}
+	return &Disk{inner: inner, written: map[string]time.Time{}, values: map[store.Key][]byte{}}
 }
 
 // Fail has the disk fail from now on.

@@ -14,6 +14,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/roster"
 	"rollcall/internal/server"
+	"rollcall/internal/store"
 )
 
 // Options says what a World's server is.
@@ -23,7 +24,7 @@ type Options struct {
 	HostConfig []string // lines of the configuration of every host
 	PushOnly   bool     // there is no roster.url
 
-	Disk *Disk        // where rosters are kept; nil: nowhere
+	Disk *Disk        // where rosters and values are kept; nil: nowhere
 	Log  slog.Handler // nil: what Log gives
 }
 
@@ -85,13 +86,15 @@ func (w *World) boot() error {
 	listeners["c2s"], listeners["http"] = w.c2s, w.http
 	w.mu.Unlock()
 	var rosters roster.Store
+	var values store.Values
 	if w.options.Disk != nil {
-		rosters = w.options.Disk.attach()
+		rosters, values = w.options.Disk.attach(), w.options.Disk.attachValues()
 	}
 	srv, err := server.New(w.t.Context(), cfg, server.Options{
 		Log:         slog.New(w.options.Log),
 		Version:     "test",
 		Rosters:     rosters,
+		Values:      values,
 		LeaveMemory: true,
 		Listen:      func(name, _ string) (net.Listener, error) { return listeners[name], nil },
 		DialRoster:  func(ctx context.Context, _, _ string) (net.Conn, error) { return w.app.Dial(ctx) },

@@ -2,7 +2,6 @@ package contacts
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +75,6 @@ func (a *account) available(ctx context.Context, r *resource, p *host.Passage) {
 	initial := r.presence == nil
 	p = p.Keep()
 	r.presence = p
-	a.tell()
 	a.feature.opts.Registry.Broadcast(ctx, p, a.jid)
 	if r.announced {
 		a.broadcast(ctx, p, a.user.Current())
@@ -105,21 +103,28 @@ func (a *account) announce(ctx context.Context, r *resource, k *roster.Known) {
 	r.announced = true
 	r.session.SetAnnounced(true)
 	a.broadcast(ctx, r.presence, k)
-	viewer := audience{r.session.JID().String(), []*session.Session{r.session}}
+	viewer := audience{a, r.session.JID().String(), []*session.Session{r.session}}
 	for contact := range a.feature.opts.Directory.present.among(k.Roster, rosterdoc.To) {
 		a.probe(contact, viewer, time.Time{})
 	}
 }
 
-// broadcast sends a presence of ours to the contacts who may see it: those who are online, for nobody else would get it.
+// broadcast sends a presence of ours to the contacts who may see it: those who are online, for nobody else would get it,
+// and whom we have not blocked.
 func (a *account) broadcast(ctx context.Context, p *host.Passage, k *roster.Known) {
+	to := allowed(a.blocks())
 	for contact := range a.feature.opts.Directory.present.among(k.Roster, rosterdoc.From) {
-		a.show(ctx, p, contact)
+		a.showTo(ctx, p, contact, to)
 	}
 }
 
-// show sends a presence of ours to one contact.
+// show sends a presence of ours to one contact, unless we have blocked it.
 func (a *account) show(ctx context.Context, p *host.Passage, contact jid.JID) {
+	a.showTo(ctx, p, contact, allowed(a.blocks()))
+}
+
+// showTo sends a presence of ours to those of a contact's sessions that are to get it; nil: all.
+func (a *account) showTo(ctx context.Context, p *host.Passage, contact jid.JID, to func(session jid.JID) bool) {
 	if a.feature.opts.Mutual {
 		if p.Type == "" {
 			if !a.feature.opts.Directory.wants(contact, a.jid) {
@@ -131,7 +136,7 @@ func (a *account) show(ctx context.Context, p *host.Passage, contact jid.JID) {
 			return
 		}
 	}
-	a.feature.opts.Registry.Broadcast(ctx, p, contact)
+	a.feature.broadcastTo(ctx, p, contact, to)
 }
 
 // showed notes that somebody has seen our presence.
@@ -189,29 +194,22 @@ func (a *account) retract(ctx context.Context, r *resource, gone *host.Passage) 
 		}
 	}
 	for j := range r.directed {
-		if r.announced && a.visibleTo(j.Bare()) {
-			continue // it is a contact and has been told
-		}
-		st := *gone.Stanza
-		st.To = j
-		st.Element = gone.Element.Clone().SetAttr("to", j.String())
-		registry.Deliver(ctx, &host.Passage{Stanza: &st, Host: gone.Host, Session: r.session})
+		a.undirect(ctx, r, gone, j)
 	}
 	r.presence, r.announced, r.directed = nil, false, nil
 	r.session.SetAnnounced(false)
-	a.tell()
 }
 
-// tell says whether the user is available, when that has changed.
-func (a *account) tell() {
-	if a.feature.opts.Presence == nil {
+// undirect tells somebody to whom a session has sent directed presence that it is gone, unless that is a contact, who is
+// told anyway.
+func (a *account) undirect(ctx context.Context, r *resource, gone *host.Passage, j jid.JID) {
+	if r.announced && a.visibleTo(j.Bare()) {
 		return
 	}
-	available := slices.ContainsFunc(a.resources, func(r *resource) bool { return r.presence != nil })
-	if available != a.told {
-		a.told = available
-		a.feature.opts.Presence(a.jid.Local(), available)
-	}
+	st := *gone.Stanza
+	st.To = j
+	st.Element = gone.Element.Clone().SetAttr("to", j.String())
+	a.feature.opts.Registry.Deliver(ctx, &host.Passage{Stanza: &st, Host: gone.Host, Session: r.session})
 }
 
 // unavailable makes the presence that says a resource is gone, for one that cannot say so itself.
@@ -268,13 +266,14 @@ func (c *Contacts) received(_ context.Context, p *host.Passage) (done bool, err 
 
 // audience is those of a user's sessions that see contacts' presence, and how it is addressed to them.
 type audience struct {
+	account  *account
 	address  string
 	sessions []*session.Session
 }
 
 // audience gives the sessions that have been announced: the others are about to ask for everybody's presence.
 func (a *account) audience() audience {
-	v := audience{address: a.jid.String()}
+	v := audience{account: a, address: a.jid.String()}
 	for _, r := range a.resources {
 		if r.announced {
 			v.sessions = append(v.sessions, r.session)
@@ -283,10 +282,21 @@ func (a *account) audience() audience {
 	return v
 }
 
-func (v audience) see(w stanza.Wire) {
+// see shows the sessions a presence of a resource of b's, unless one side has blocked the other.
+func (v audience) see(b *account, r *resource, w stanza.Wire) {
+	if blocked := v.account.blocks(); blocked == nil || !blocked(r.session.JID()) {
+		v.get(b, w)
+	}
+}
+
+// get is see where our side has been asked.
+func (v audience) get(b *account, w stanza.Wire) {
+	blocked := b.blocks()
 	w = w.To(v.address)
 	for _, s := range v.sessions {
-		s.Send(w)
+		if blocked == nil || !blocked(s.JID()) {
+			s.Send(w)
+		}
 	}
 }
 
@@ -310,7 +320,7 @@ func (a *account) probe(contact jid.JID, viewers audience, asOf time.Time) {
 		}
 		for _, r := range b.resources {
 			if r.announced { // if not yet, it is going to be
-				viewers.see(r.presence.Wire())
+				viewers.see(b, r, r.presence.Wire())
 			}
 		}
 	})
@@ -330,7 +340,7 @@ func (a *account) withdraw(contact jid.JID, viewers audience) {
 		delete(b.shown, a.jid)
 		for _, r := range b.resources {
 			if r.announced {
-				viewers.see(b.unavailable(r).Wire())
+				viewers.see(b, r, b.unavailable(r).Wire())
 			}
 		}
 	})
