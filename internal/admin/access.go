@@ -15,6 +15,7 @@ import (
 
 	"rollcall/internal/config"
 	"rollcall/internal/jid"
+	"rollcall/internal/webhook"
 )
 
 // "Who may" of section 2: Bearer tokens, signatures (signature.go) and client certificates of the admin or of the host;
@@ -123,7 +124,7 @@ func (a *API) access(c *call, limit int64) (err error) {
 	switch {
 	case sent:
 		c.grant, err = a.token(token)
-	case c.r.Header.Get(headerSignature) != "":
+	case c.r.Header.Get(webhook.HeaderSignature) != "":
 		c.grant, err = a.signature(c, limit)
 	case a.opts.ClientCertificates && c.r.TLS != nil && len(c.r.TLS.VerifiedChains) > 0:
 		c.grant, err = a.certificate(c.r)

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"rollcall/internal/config"
+	"rollcall/internal/webhook"
 )
 
 // Signatures in the form of Standard Webhooks (github.com/standard-webhooks/standard-webhooks, symmetric, "v1"):
@@ -21,10 +21,6 @@ import (
 // body and not method and path, so whoever can read and change what passes on the way is kept out by https alone.
 
 const (
-	headerID        = "Webhook-Id"
-	headerTimestamp = "Webhook-Timestamp"
-	headerSignature = "Webhook-Signature"
-
 	clockDifference = 5 * time.Minute
 	maxIDLength     = 256
 	maxSignatures   = 16 // in one request; a sender has a few while a secret is changed
@@ -52,14 +48,7 @@ func Sign(secret config.Secret, id string, at time.Time, body []byte) (string, e
 	if err != nil {
 		return "", err
 	}
-	return "v1," + base64.StdEncoding.EncodeToString(mac(key, id, strconv.FormatInt(at.Unix(), 10), body)), nil
-}
-
-func mac(key []byte, id, timestamp string, body []byte) []byte {
-	h := hmac.New(sha256.New, key)
-	fmt.Fprintf(h, "%s.%s.", id, timestamp) // a hash takes everything
-	h.Write(body)
-	return h.Sum(nil)
+	return webhook.Signature(key, id, strconv.FormatInt(at.Unix(), 10), body), nil
 }
 
 // signature reads the body, at most limit bytes of it, and grants what its signature is for. What can be said without the
@@ -85,7 +74,7 @@ func (a *API) signature(c *call, limit int64) (grant, error) {
 	g := grant{by: bySignature}
 	var first []byte
 	for _, k := range a.who.Load().secrets {
-		want := mac(k.key, id, timestamp, body)
+		want := webhook.MAC(k.key, id, timestamp, body)
 		for _, have := range sent {
 			if hmac.Equal(want, have) {
 				if g.hosts == nil {
@@ -116,8 +105,8 @@ func (a *API) signed(r *http.Request) (id, timestamp string, sent [][]byte, err 
 	if len(a.who.Load().secrets) == 0 {
 		return refused("no secret for signatures is configured (admin.webhook_secret, host.admin_webhook_secret)")
 	}
-	id, timestamp = r.Header.Get(headerID), r.Header.Get(headerTimestamp)
-	if id == "" || len(id) > maxIDLength || len(r.Header[headerID]) != 1 || len(r.Header[headerTimestamp]) != 1 {
+	id, timestamp = r.Header.Get(webhook.HeaderID), r.Header.Get(webhook.HeaderTimestamp)
+	if id == "" || len(id) > maxIDLength || len(r.Header[webhook.HeaderID]) != 1 || len(r.Header[webhook.HeaderTimestamp]) != 1 {
 		return refused("a signed request has one webhook-id, of at most %d bytes, and one webhook-timestamp", maxIDLength)
 	}
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
@@ -127,7 +116,7 @@ func (a *API) signed(r *http.Request) (id, timestamp string, sent [][]byte, err 
 	if d := time.Since(time.Unix(seconds, 0)); d > clockDifference || d < -clockDifference {
 		return refused("webhook-timestamp is more than %v from this server's clock; sign the request anew, or set the clocks", clockDifference)
 	}
-	for _, s := range strings.Fields(strings.Join(r.Header[headerSignature], " ")) {
+	for _, s := range strings.Fields(strings.Join(r.Header[webhook.HeaderSignature], " ")) {
 		version, text, _ := strings.Cut(s, ",")
 		if version != "v1" || len(sent) == maxSignatures {
 			continue
@@ -161,7 +150,7 @@ const maxIDs = 1 << 20
 
 // add notes that an id of one of the secrets is used, which is to be remembered until a time. Its error is a *refusal.
 func (w *webhookIDs) add(secret []byte, id string, until time.Time) (webhookID, error) {
-	sum := sha256.Sum256(mac(secret, id, "", nil))
+	sum := sha256.Sum256(webhook.MAC(secret, id, "", nil))
 	key := webhookID{minute: until.Unix() / 60, hash: [16]byte(sum[:16])}
 	now := time.Now().Unix() / 60
 	w.mu.Lock()

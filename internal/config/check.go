@@ -117,6 +117,10 @@ func (c *Config) hostProblems() (ps []problem) {
 			ps = append(ps, problem{[]string{"data_dir", HostKey(i, "auth.method")}, fmt.Errorf(
 				`is "", so there can be no accounts, and nobody could sign in to host %q; name a folder, or use another auth.method`, h.Name)})
 		}
+		if h.Webhooks.URL != "" && h.Webhooks.Secret == "" {
+			ps = append(ps, problem{[]string{HostKey(i, "webhooks.url"), HostKey(i, "webhooks.secret")}, errors.New(
+				`needs webhooks.secret, so that your application can tell our events from others': echo "whsec_$(openssl rand -base64 32)"`)})
+		}
 		if h.Auth.Method != AuthOpen {
 			continue
 		}

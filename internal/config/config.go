@@ -120,7 +120,29 @@ type Host struct {
 	Auth                Auth
 	Roster              Roster
 	Files               Files
+	Webhooks            Webhooks
 }
+
+// Webhooks tell the application of a host what happens.
+type Webhooks struct {
+	URL    string // where events are posted; "" posts none
+	Secret Secret // "whsec_" and base64, which WebhookKey takes
+	Events []string
+	Bodies bool          // what messages say is told as well
+	MaxAge time.Duration // how old an event may be when it is told
+}
+
+// The events: values of host.webhooks.events.
+const (
+	EventUserOnline     = "user.online"
+	EventUserOffline    = "user.offline"
+	EventMessageOffline = "message.offline"
+	EventRosterApplied  = "roster.applied"
+	EventServerStarted  = "server.started"
+)
+
+// Events lists them.
+var Events = []string{EventUserOnline, EventUserOffline, EventMessageOffline, EventRosterApplied, EventServerStarted}
 
 // Files are served over HTTP.
 type Files struct {

@@ -102,6 +102,13 @@ index = ["start.html"]
 listing = true
 csp = ""
 
+[host.webhooks]
+url = "https://app.example.com/hooks"
+secret = "`+testSecret+`"
+events = ["user.online"]
+bodies = true
+max_age = "1h"
+
 [[host]]
 name = "b.example"
 roster.url = "http://b/%s"
@@ -125,6 +132,7 @@ roster.url = "http://b/%s"
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
+			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},
 		}, second},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
@@ -209,6 +217,9 @@ func TestErrors(t *testing.T) {
 
 		{"secret of another form", global("admin.webhook_secret = 'sesame'"), `c.toml:1:1: admin.webhook_secret: is no secret for webhooks: it is "whsec_" and the base64 of 24 to 64 random bytes`},
 		{"short secret", inHost("admin_webhook_secret = ['" + testSecret + "', 'whsec_c2hvcnQ=']"), "c.toml:4:1: host.admin_webhook_secret: is no secret for webhooks"},
+		{"webhooks without a secret", inHost("webhooks.url = 'http://app/'"), "c.toml:4:1: host.webhooks.url: needs webhooks.secret"},
+		{"webhooks to nowhere", inHost("webhooks.url = '/hooks'"), "c.toml:4:1: host.webhooks.url: is no URL to post to"},
+		{"unknown event", inHost("webhooks.events = ['user.onlin']"), `c.toml:4:1: host.webhooks.events: has "user.onlin", which is no event; allowed is one of`},
 		{"secret twice", global("[admin]\nwebhook_secret = '" + testSecret + "'\nwebhook_secret_env = 'X'"), "c.toml:3:1: admin.webhook_secret_env: is set, and admin.webhook_secret too"},
 		{"names without a CA", global("admin.client_names = ['x']"), "c.toml:1:1: admin.client_names: needs admin.client_ca"},
 		{"an empty name", global("admin.client_names = ['']"), "c.toml:1:1: admin.client_names: has an empty name"},

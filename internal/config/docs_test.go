@@ -198,7 +198,7 @@ func TestDefaults(t *testing.T) {
 			URL: "http://x/%s", BatchSize: 100, Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
 			MaxBytes: 4 << 20, MaxItems: 10_000, Concurrency: 32, ClientEdits: "service-unavailable", Guard: true}, Files: Files{
 			Path: "/files/", Index: []string{"index.html", "index.htm"},
-			Policy: "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"}}},
+			Policy: "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"}, Webhooks: Webhooks{Events: Events, MaxAge: 24 * time.Hour}}},
 		{"log", c.Log, Log{Format: "text"}},
 	}
 	for _, w := range want {

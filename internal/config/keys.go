@@ -166,6 +166,7 @@ func hostKeys() []key {
 			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error for a client that tries to change its roster: service-unavailable or not-allowed"),
 	}
 	keys = append(keys, fileKeys()...)
+	keys = append(keys, webhookKeys()...)
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
 	keys = append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
 	return append(keys, tokenKeys("admin_webhook_secret", "string or list", "Secret for signed requests about this host alone, beside admin.webhook_secret; also a list")...)
@@ -184,6 +185,19 @@ func fileKeys() []key {
 		checked("files.csp", "object-src 'none'; base-uri 'self'; frame-ancestors 'self'", func(t target) *string { return &t.host.Files.Policy }, checkHeader,
 			`The header Content-Security-Policy of every file; "" sends none`),
 	}
+}
+
+func webhookKeys() []key {
+	return append([]key{
+		checked("webhooks.url", "", func(t target) *string { return &t.host.Webhooks.URL }, checkWebhookURL,
+			`Where your application is told of events, by POST (docs/webhooks.md): "https://app.example.com/hooks"; "" tells nobody`),
+		listOf("webhooks.events", Events, func(t target) *[]string { return &t.host.Webhooks.Events }, checkEvent,
+			"Which events"),
+		boolean("webhooks.bodies", false, func(t target) *bool { return &t.host.Webhooks.Bodies },
+			"true tells what a message for a user who is offline says, and not only whom it is from"),
+		duration("webhooks.max_age", "24h", func(t target) *time.Duration { return &t.host.Webhooks.MaxAge },
+			time.Minute, 30*24*time.Hour, "How long an event waits for an application that does not take it, before it is dropped"),
+	}, secretKeys("webhooks.secret", "string", "Secret that events are signed with, as Standard Webhooks: \"whsec_\" and base64 of 24 to 64 bytes", false)...)
 }
 
 const notYet = "is not in this version"

@@ -187,6 +187,7 @@ func (p *parser) host(prefix string, values map[string]any) Host {
 	p.table(t, prefix, "", values, hostKeys())
 	h.AdminTokens = p.tokens(t, prefix, "admin_token", checkToken)
 	h.AdminWebhookSecrets = p.tokens(t, prefix, "admin_webhook_secret", checkWebhookSecret)
+	h.Webhooks.Secret = p.one(t, prefix, "webhooks.secret", checkWebhookSecret, "has %d secrets; events are signed with one")
 	h.Roster.Token = p.one(t, prefix, "roster.token", checkToken, "has %d tokens; a request carries one")
 	return h
 }

@@ -7,6 +7,7 @@ import (
 	"net/mail"
 	"net/url"
 	urlpath "path"
+	"slices"
 	"strings"
 
 	"rollcall/internal/jid"
@@ -66,6 +67,22 @@ func (c *Config) ACMEDomains() (domains []string) {
 		add(strings.ToLower(d))
 	}
 	return domains
+}
+
+// checkWebhookURL accepts where events are posted.
+func checkWebhookURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	if s != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "") {
+		return "", errors.New(`is no URL to post to; write one such as "https://app.example.com/hooks", without a user or a fragment`)
+	}
+	return s, nil
+}
+
+func checkEvent(s string) error {
+	if !slices.Contains(Events, s) {
+		return fmt.Errorf("has %q, which is no event; allowed is one of %s%s", s, quoted(Events), didYouMean(s, Events))
+	}
+	return nil
 }
 
 func checkEmail(s string) (string, error) {

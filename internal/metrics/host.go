@@ -14,6 +14,7 @@ type Instruments struct {
 	shared, dropped, pushes        prometheus.Counter
 	requestSeconds, batchUsers     prometheus.Observer
 	pushLag                        prometheus.Observer
+	events                         map[string]prometheus.Counter // for the application, by result
 }
 
 // FetchResults are the labels of what can become of a fetch: those of rosterhttp's observations. Any other is counted
@@ -22,6 +23,9 @@ var FetchResults = []string{
 	"ok", "not-modified", "same", "refused", "unavailable", "timeout", "status", "type", "too-large", "document",
 	"breaker-open", "canceled", "missing", "other",
 }
+
+// EventResults are the labels of what can become of an event for the application: those of package webhook.
+var EventResults = []string{"delivered", "refused", "expired", "overflow"}
 
 // Notification is what became of one user named in a notification.
 type Notification uint8
@@ -63,7 +67,7 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 		byResult: map[string]prometheus.Counter{},
 		shared:   v.shared.WithLabelValues(name), dropped: v.dropped.WithLabelValues(name), pushes: v.pushes.WithLabelValues(name),
 		requestSeconds: v.requestSeconds.WithLabelValues(name), batchUsers: v.batchUsers.WithLabelValues(name),
-		pushLag: v.pushLag.WithLabelValues(name),
+		pushLag: v.pushLag.WithLabelValues(name), events: map[string]prometheus.Counter{},
 	}
 	children := func(of *prometheus.CounterVec, labels []string) (out []prometheus.Counter) {
 		for _, label := range labels {
@@ -74,6 +78,9 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 	i.fetches = children(v.fetches, FetchResults)
 	i.notifications = children(v.notifications, notificationLabels[:])
 	i.routed = children(v.routed, stanzaLabels[:])
+	for _, label := range EventResults {
+		i.events[label] = v.events.WithLabelValues(name, label)
+	}
 	for n, label := range FetchResults {
 		i.byResult[label] = i.fetches[n]
 	}
@@ -142,5 +149,15 @@ func (i *Instruments) PushLag(lag time.Duration) {
 func (i *Instruments) Routed(kind Stanza) {
 	if i != nil && kind < stanzas {
 		i.routed[kind].Inc()
+	}
+}
+
+// EventTold counts an event for the application, by what became of it: one of EventResults. Any other is not counted.
+func (i *Instruments) EventTold(result string) {
+	if i == nil {
+		return
+	}
+	if c := i.events[result]; c != nil {
+		c.Inc()
 	}
 }

@@ -35,6 +35,7 @@ type vectors struct {
 	notifications, pushes, routed *prometheus.CounterVec
 	requestSeconds, batchUsers    *prometheus.HistogramVec
 	pushLag                       *prometheus.HistogramVec
+	events                        *prometheus.CounterVec
 }
 
 // Bounds of the histograms. A fetch ends within 5 s unless roster.timeout says otherwise, a notification is answered
@@ -65,6 +66,7 @@ func New(version string) *Metrics {
 		notifications: counters("rollcall_roster_notifications_total", "Users named in notifications, by what came of it.", "host", "result"),
 		pushes:        counters("rollcall_roster_pushes_total", "Roster pushes put into the outboxes of clients.", "host"),
 		routed:        counters("rollcall_stanzas_routed_total", "Stanzas taken from clients, by kind.", "host", "kind"),
+		events:        counters("rollcall_webhook_events_total", "Events for the application, by what became of them.", "host", "result"),
 		requestSeconds: histograms("rollcall_roster_request_duration_seconds",
 			"Time of requests to the service, batches among them.", secondsBounds, "host"),
 		batchUsers: histograms("rollcall_roster_batch_users", "Users in one batch request.", usersBounds, "host"),

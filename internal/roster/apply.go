@@ -113,6 +113,9 @@ func (u *User) tell(old *Known, o Outcome, ready []*waiter) {
 	if l != nil {
 		l.RosterChanged(old, o.Known, o.Changes)
 	}
+	if applied := u.engine.opts.Applied; applied != nil && len(o.Changes) > 0 {
+		applied(u.name, o.Known, o.Changes)
+	}
 	for _, w := range ready {
 		w.done(o)
 	}

@@ -35,6 +35,8 @@ type Options struct {
 	Waiting   int               // users of one refresh who may wait for a fetch at a time
 	Log       *slog.Logger
 	Metrics   *metrics.Instruments // nil: none
+	// Applied is told of each change of a roster, whoever is online; it must not block. nil: nobody wants to know.
+	Applied func(user string, k *Known, changes []rosterdoc.Change)
 }
 
 // Listener is told what becomes of an online user's roster. Its methods are called by the user's owner.

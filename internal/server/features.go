@@ -25,7 +25,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []host.Feature{
+	all := []host.Feature{
 		blocked.Feature(), // before all that would do something with what is blocked
 		contacts.New(contacts.Options{
 			Host:        h.cfg.Name,
@@ -36,12 +36,17 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 			ClientEdits: stanza.Condition(h.cfg.Roster.ClientEdits),
 			Blocks:      blocked.Of,
 			Metrics:     h.metrics,
+			Presence:    h.presenceTold(),
 		}),
 		disco.New(s.directory.Shows),
 		ping.New(),
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
-	}, nil
+	}
+	if h.webhooks != nil {
+		all = append(all, h.webhookFeature())
+	}
+	return all, nil
 }
 
 // values is where features keep what is an account's; nil: nowhere.

@@ -14,16 +14,18 @@ import (
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/store"
+	"rollcall/internal/webhook"
 )
 
 // virtualHost is a host with what belongs to it alone.
 type virtualHost struct {
-	cfg     config.Host
-	host    *host.Host
-	log     *slog.Logger
-	engine  *roster.Engine
-	service *service // nil when nobody is asked
-	metrics *metrics.Instruments
+	cfg      config.Host
+	host     *host.Host
+	log      *slog.Logger
+	engine   *roster.Engine
+	service  *service // nil when nobody is asked
+	metrics  *metrics.Instruments
+	webhooks *webhook.Sender // nil when nobody is told
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -38,6 +40,9 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	h := &virtualHost{cfg: c, log: log}
 	h.metrics = s.metrics.Host(c.Name, h.state())
 	s.hosts = append(s.hosts, h)
+	if err := s.addWebhooks(h, i); err != nil {
+		return err
+	}
 	if err := s.addEngine(h, i, log); err != nil {
 		return err
 	}
@@ -74,6 +79,7 @@ func (s *Server) addEngine(h *virtualHost, i int, log *slog.Logger) error {
 		Documents: rosterdoc.Options{MaxItems: c.Roster.MaxItems, MaxBytes: int(c.Roster.MaxBytes)},
 		MaxAge:    c.Roster.MaxAge, LoginWait: c.Roster.LoginWait, Guard: c.Roster.Guard,
 		Waiting: waiting(c.Roster), KeepBytes: keptBytes, Stored: storedRosters, Log: log, Metrics: h.metrics,
+		Applied: h.rosterTold(),
 	}
 	switch {
 	case s.opts.Rosters != nil:

@@ -28,6 +28,7 @@ var rowsOf = map[int64][]string{
 	5: {`INSERT INTO messages (id, host, username, peer, peer_key, resource, at, kind, stanza_id, stanza, archived, undelivered)
 		VALUES (1000000, 'h', 'john', 'p@h', 1, 'r', 1000000, 1, 'i', $1, 1, 1)`,
 		`UPDATE message_clock SET last = 1000000`},
+	6: {`INSERT INTO events (id, host, username, kind, at, body) VALUES (1000001, 'h', 'john', 'k', 1000000, $1)`},
 }
 
 // checkRows tells whether those rows are there still.
@@ -62,6 +63,13 @@ func checkRows(t *testing.T, s *Store, version int64) {
 				return 1, len(p.Messages), err
 			}
 			return x, p.Messages[0].Stanza, nil
+		},
+		func() (any, any, error) {
+			events, err := s.Events(ctx, "h", 0, 10)
+			if err != nil || len(events) != 1 {
+				return 1, len(events), err
+			}
+			return x, events[0].Body, nil
 		},
 	}
 	for i, check := range checks[:version] {

@@ -11,7 +11,7 @@ import (
 )
 
 // Service is a fake application that owns rosters: it answers GET /contacts/USER and can fail in every way that the
-// contract names. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
+// contract names. POST /hooks takes events. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
 type Service struct {
 	mu      sync.Mutex
 	rosters map[string]string // the JSON document of each user
@@ -21,6 +21,7 @@ type Service struct {
 	flying  map[string]int // requests that are under way
 	overlap int            // how often two requests for one user were
 	hold    chan struct{}  // requests wait here while the service hangs
+	told    []string       // events that it was sent and has taken
 }
 
 // NewService makes a service that knows nobody: it answers 404.
@@ -136,10 +137,41 @@ func (s *Service) leave(user string) {
 	s.flying[user]--
 }
 
+// Told takes the events that were posted to /hooks: their type and data, as "user.online {…}".
+func (s *Service) Told() (events []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events, s.told = s.told, nil
+	return events
+}
+
+// serveHook takes an event, unless the service is told to answer otherwise to "/hooks".
+func (s *Service) serveHook(w http.ResponseWriter, r *http.Request) {
+	var event struct {
+		Type string
+		Data json.RawMessage
+	}
+	err := json.NewDecoder(r.Body).Decode(&event)
+	if a := s.prepare(w, r, "/hooks"); a.play() {
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, event.Type+" "+string(event.Data))
+}
+
 // ServeHTTP implements http.Handler.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && r.URL.Path == "/batch" {
 		s.serveBatch(w, r)
+		return
+	}
+	if r.Method == http.MethodPost && r.URL.Path == "/hooks" {
+		s.serveHook(w, r)
 		return
 	}
 	user := strings.TrimPrefix(r.URL.Path, "/contacts/")

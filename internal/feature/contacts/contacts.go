@@ -36,6 +36,9 @@ type Options struct {
 	// no presence passes between the two; Directory.BlocksChanged tells of changes. Blocks may be nil.
 	Blocks  func(local string) func(other jid.JID) bool
 	Metrics *metrics.Instruments // nil: none
+	// Presence is told when a user has become available, and when none of the user's sessions is so any more. It is called by
+	// the user's owner and must not block; nil: nobody wants to know.
+	Presence func(user string, available bool)
 }
 
 // Contacts is the feature at one virtual host.
@@ -118,6 +121,7 @@ type account struct {
 	// shown has the contacts that have seen our presence and not yet its end, with Options.Mutual. Without it these are
 	// the contacts whom the roster lets see us, for nobody else's roster counts.
 	shown map[jid.JID]struct{}
+	told  bool // Options.Presence was told that the user is available
 }
 
 // resource is a session of an account.

@@ -2,6 +2,7 @@ package contacts
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,7 @@ func (a *account) available(ctx context.Context, r *resource, p *host.Passage) {
 	initial := r.presence == nil
 	p = p.Keep()
 	r.presence = p
+	a.tell()
 	a.feature.opts.Registry.Broadcast(ctx, p, a.jid)
 	if r.announced {
 		a.broadcast(ctx, p, a.user.Current())
@@ -198,6 +200,19 @@ func (a *account) retract(ctx context.Context, r *resource, gone *host.Passage) 
 	}
 	r.presence, r.announced, r.directed = nil, false, nil
 	r.session.SetAnnounced(false)
+	a.tell()
+}
+
+// tell says whether the user is available, when that has changed.
+func (a *account) tell() {
+	if a.feature.opts.Presence == nil {
+		return
+	}
+	available := slices.ContainsFunc(a.resources, func(r *resource) bool { return r.presence != nil })
+	if available != a.told {
+		a.told = available
+		a.feature.opts.Presence(a.jid.Local(), available)
+	}
 }
 
 // undirect tells somebody to whom a session has sent directed presence that it is gone, unless that is a contact, who is
