@@ -46,6 +46,7 @@ type Host struct {
 	online   online
 	past     past
 	sessions session.Options
+	later    later
 	log      *slog.Logger
 
 	ctx    context.Context // of every session
@@ -65,6 +66,7 @@ func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
 	}
 	h := &Host{jid: j, opts: o, index: newIndex(o.Features), registry: r, log: o.Log.With("host", o.Name)}
 	h.ctx, h.cancel = context.WithCancel(ctx)
+	h.later.init()
 	h.opts.Unacked = cmp.Or(o.Unacked, 500)
 	h.opts.DetachedPerUser = cmp.Or(o.DetachedPerUser, 10)
 	h.sessions = session.Options{OutboxBytes: o.OutboxBytes, Resume: o.Resume, Unacked: h.opts.Unacked, Log: h.log,
@@ -131,6 +133,7 @@ func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
 		<-s.Ended()
 	}
 	h.cancel()
+	h.later.stop()
 	h.wg.Wait()
 }
 

@@ -32,6 +32,13 @@ var (
 	ErrUnavailable = errors.New("the database is not available")
 )
 
+// Passes says whether an error goes away by itself once its reason has: the disk is full, the database is not there or did not
+// answer in time.
+func Passes(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, ErrUnavailable) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
 // classify adds ErrFull or ErrUnavailable to an error of a database that is one of them.
 func classify(err error) error {
 	if err == nil || errors.Is(err, ErrFull) || errors.Is(err, ErrUnavailable) {
