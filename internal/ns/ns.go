@@ -38,6 +38,8 @@ const (
 	Version    = "jabber:iq:version"                      // XEP-0092 v1.1
 	Time       = "urn:xmpp:time"                          // XEP-0202 v2.0
 	Delay      = "urn:xmpp:delay"                         // XEP-0203 v2.0
+	VCard      = "vcard-temp"                             // XEP-0054 v1.3.0
+	Private    = "jabber:iq:private"                      // XEP-0049 v1.2
 	Blocking   = "urn:xmpp:blocking"                      // XEP-0191 v1.3
 	// BlockingErrors has the condition of an error (XEP-0191 section 3.3).
 	BlockingErrors = "urn:xmpp:blocking:errors"

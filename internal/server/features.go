@@ -8,7 +8,9 @@ import (
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/feature/disco"
 	"rollcall/internal/feature/ping"
+	"rollcall/internal/feature/private"
 	timefeature "rollcall/internal/feature/time"
+	"rollcall/internal/feature/vcard"
 	"rollcall/internal/feature/version"
 	"rollcall/internal/host"
 	"rollcall/internal/stanza"
@@ -46,7 +48,20 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	if h.webhooks != nil {
 		all = append(all, h.webhookFeature())
 	}
-	return all, nil
+	return append(all, s.stored(h)...), nil
+}
+
+// stored are the features that keep what users give them in the store. Without a store they are not there, nor for anonymous
+// users, who never come back for it.
+func (s *Server) stored(h *virtualHost) []host.Feature {
+	values := s.values()
+	if values == nil || h.cfg.Auth.Method == config.AuthAnonymous {
+		return nil
+	}
+	return []host.Feature{
+		vcard.New(vcard.Options{Host: h.cfg.Name, Store: values, Log: h.log}),
+		private.New(private.Options{Host: h.cfg.Name, Store: values, Log: h.log}),
+	}
 }
 
 // values is where features keep what is an account's; nil: nowhere.

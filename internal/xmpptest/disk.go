@@ -2,7 +2,7 @@ package xmpptest
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -56,7 +56,7 @@ func (d *Disk) Written(user string) time.Time {
 	return d.written[user]
 }
 
-var errDisk = errors.New("the disk has failed")
+var errDisk = fmt.Errorf("the disk has failed: %w", store.ErrUnavailable)
 
 // cut makes an end of all that the process that is running now reads and writes.
 func (d *Disk) cut() {
