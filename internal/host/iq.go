@@ -30,7 +30,9 @@ var ErrDeferred = errors.New("host: answered later")
 func (iq *IQ) Defer() *Answer {
 	a := &Answer{iq: iq}
 	a.timer = time.AfterFunc(answerTimeout, func() {
-		a.Send(nil, stanza.NewError(stanza.RemoteServerTimeout, "no answer in time"))
+		if !a.given.Swap(true) { // not claim, which reads a.timer
+			iq.Host.reply(iq.Passage, nil, stanza.NewError(stanza.RemoteServerTimeout, "no answer in time"))
+		}
 	})
 	iq.answer = a
 	return a
