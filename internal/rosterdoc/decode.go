@@ -63,7 +63,14 @@ func Decode(b []byte, o Options) (*Roster, []Dropped, error) {
 		return nil, nil, fmt.Errorf("rosterdoc: the document has more than %d bytes: %w", o.MaxBytes, ErrTooLarge)
 	}
 	o.Owner = o.Owner.Bare()
+	if r := quickly(b, &o); r != nil {
+		return r, nil, nil
+	}
+	return decode(b, o)
+}
 
+// decode reads any document. The limits are set, and it is within MaxBytes.
+func decode(b []byte, o Options) (*Roster, []Dropped, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	// One copy of the document, of which all its strings are pieces. The roster copies what it keeps.

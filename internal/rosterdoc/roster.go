@@ -71,6 +71,7 @@ type Roster struct {
 	sets    [][]string // the group lists; the first is the empty one
 	// names keeps the group names of sets alive in the process's table: a string alone does not.
 	names []unique.Handle[string]
+	first uint16 // which contact was first in the document; see entry.next
 }
 
 // entry is an Item in 24 bytes.
@@ -80,6 +81,9 @@ type entry struct {
 	set  uint32
 	sub  Subscription
 	ask  bool
+	// next is 1 + the place of the contact that followed in the document that this was read from. It is a guess: 0 when
+	// it is not known, and wrong when the roster was edited since.
+	next uint16
 }
 
 var noName = unique.Make("")
