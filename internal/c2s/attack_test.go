@@ -227,6 +227,30 @@ func TestForeignStanzas(t *testing.T) {
 	}
 }
 
+// Elements that are no stanzas and that the host knows are dealt with, between the stanzas before and after, and are not
+// counted (XEP-0198 section 4); before a resource is bound there are none.
+func TestNonzas(t *testing.T) {
+	onEach(t, c2s.Options{}, func(t *testing.T, _ *c2stest.Hosts, dial func() *c2stest.Peer) {
+		p := dial()
+		p.SignIn()
+		p.Bind("balcony")
+		manage(p)
+		echo(p, "1")
+		p.Expect("<r xmlns='urn:xmpp:sm:3'/>")
+		p.Send("<known xmlns='urn:example'/>")
+		p.Expect("<known xmlns='urn:example'/>")
+		p.Send(nonza("r", ""))
+		p.Expect("<a xmlns='urn:xmpp:sm:3' h='1'/>")
+		p.Send("<unknown xmlns='urn:example'/>")
+		p.ExpectError("unsupported-stanza-type")
+
+		p = dial()
+		p.SignIn()
+		p.Send("<known xmlns='urn:example'/>")
+		p.ExpectGone()
+	})
+}
+
 // Attack case 3: many unauthenticated connections cost at most 64 KiB each.
 func TestMemoryBeforeAuthentication(t *testing.T) {
 	const clients = 200

@@ -135,6 +135,7 @@ func (c *conn) take(s Session, ev *Event) (done bool, err error) {
 		if s.Begin(c) { // it counts as handled
 			s.End()
 		}
+	case ev.Element.Space != ns.Client && s.Nonza(ev.Element):
 	default:
 		c.setLang(ev.Element)
 		s.Receive(ev.Element)

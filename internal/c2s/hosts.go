@@ -71,3 +71,10 @@ func (b *bound) handle(el *xmlstream.Element) {
 		b.host.Receive(b.Session, el)
 	}
 }
+
+// Nonza implements Session.
+func (b *bound) Nonza(el *xmlstream.Element) (known bool) {
+	known = true // where it goes on with another connection, nobody is to be told
+	b.Aside(b.conn, func() { known = b.host.Nonza(b.Session, el) })
+	return known
+}

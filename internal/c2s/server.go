@@ -39,6 +39,8 @@ type Session interface {
 	JID() jid.JID
 	// Receive takes a stanza of the client; it is called in order and waits for nobody.
 	Receive(el *xmlstream.Element)
+	// Nonza takes an element that is no stanza, likewise; it is false when there is no such element.
+	Nonza(el *xmlstream.Element) (known bool)
 	// Send queues a stanza for the client; it does not block.
 	Send(w stanza.Wire) bool
 	// Leave says that a connection of the session has ended; the session then calls End or Abort on it. nil: the client

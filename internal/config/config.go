@@ -97,6 +97,7 @@ type Limits struct {
 	Resume            time.Duration // how long a session may outlive its connection; 0: not at all
 	Unacked           int           // stanzas that may wait to be acknowledged, or for a client that is away
 	DetachedPerUser   int           // sessions without a connection
+	IdleStanzas       int           // that wait for a client at which nobody looks; 0: none
 }
 
 // Log is how the server logs, on standard error.

@@ -71,6 +71,7 @@ write_stall = "1m30s"
 resume = "1m"
 unacked = 50
 detached_per_user = 2
+idle_stanzas = 30
 [log]
 level = "debug"
 format = "json"
@@ -126,7 +127,7 @@ roster.url = "http://b/%s"
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
 		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
-		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2},
+		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30},
 		Log:    Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},

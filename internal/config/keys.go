@@ -113,6 +113,9 @@ func rootKeys() []key {
 		count("limits.detached_per_user", 10, func(t target) *int { return &t.Limits.DetachedPerUser }, 1, 10_000,
 			"Sessions of one user that wait for their clients to come back; the oldest gives way"),
 
+		count("limits.idle_stanzas", 200, func(t target) *int { return &t.Limits.IdleStanzas }, 0, 10_000,
+			"Presence and chat states that wait for a client that says nobody looks at it (XEP-0352), before all of them are sent; 0 lets nothing wait"),
+
 		level("log.level", "info", "How much to log: debug, info, warn or error"),
 		choice("log.format", "text", func(t target) *string { return &t.Log.Format }, nil, []string{"text", "json"},
 			"How a line looks: text or json"),

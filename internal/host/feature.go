@@ -17,6 +17,9 @@ type Feature struct {
 	// Stream makes what it announces to a client that has signed in (RFC 6120 section 4.3.2).
 	Stream func() *xmlstream.Element
 
+	// Nonzas deal with what a client that is bound sends beside stanzas, by namespace; two features must not share one.
+	Nonzas map[string]NonzaHandler
+
 	// Opened is called when a session was bound, by the goroutine that binds it; Closed when it has ended.
 	Opened, Closed func(ctx context.Context, s *session.Session)
 
@@ -62,20 +65,38 @@ type IQHandler func(ctx context.Context, iq *IQ) (*xmlstream.Element, error)
 // further; an error is sent to the stanza's sender, like an IQHandler's.
 type StanzaHandler func(ctx context.Context, p *Passage) (done bool, err error)
 
+// NonzaHandler deals with an element of a client's stream that is no stanza, between the stanzas before and after it. It is
+// false when there is no such element; the stream then ends with unsupported-stanza-type.
+type NonzaHandler func(s *session.Session, el *xmlstream.Element) bool
+
+// Nonza has an element dealt with that a client has sent and that is no stanza. It is false when no feature knows it. It is
+// called by the connection's reader.
+func (h *Host) Nonza(s *session.Session, el *xmlstream.Element) bool {
+	handle := h.index.nonzas[el.Space]
+	return handle != nil && handle(s, el)
+}
+
 // index is the features' handlers, looked up for each stanza.
 type index struct {
 	iq     map[IQKey]IQHandler
 	stages [stages][]StanzaHandler
+	nonzas map[string]NonzaHandler
 }
 
 func newIndex(features []Feature) index {
-	x := index{iq: make(map[IQKey]IQHandler)}
+	x := index{iq: make(map[IQKey]IQHandler), nonzas: make(map[string]NonzaHandler)}
 	for _, f := range features {
 		for key, h := range f.IQ {
 			if _, twice := x.iq[key]; twice {
 				panic("host: two features handle " + key.Type + " of {" + key.Space + "}" + key.Local)
 			}
 			x.iq[key] = h
+		}
+		for space, h := range f.Nonzas {
+			if _, twice := x.nonzas[space]; twice {
+				panic("host: two features handle " + space)
+			}
+			x.nonzas[space] = h
 		}
 		for stage, h := range f.Stages {
 			x.stages[stage] = append(x.stages[stage], h)

@@ -30,6 +30,7 @@ type Options struct {
 	SessionsPerUser int
 	OutboxBytes     int
 	StanzaBytes     int           // the most that a client may send at once
+	Idle            int           // stanzas that may wait for a client at which nobody looks (XEP-0352); 0: none
 	Resume          time.Duration // how long a session may outlive its connection (XEP-0198); 0: not at all
 	Unacked         int           // stanzas that may wait for a client that has lost its connection; 0: 500
 	DetachedPerUser int           // sessions of a user without a connection; 0: 10
@@ -69,7 +70,7 @@ func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
 	h.later.init()
 	h.opts.Unacked = cmp.Or(o.Unacked, 500)
 	h.opts.DetachedPerUser = cmp.Or(o.DetachedPerUser, 10)
-	h.sessions = session.Options{OutboxBytes: o.OutboxBytes, Resume: o.Resume, Unacked: h.opts.Unacked, Log: h.log,
+	h.sessions = session.Options{OutboxBytes: o.OutboxBytes, Resume: o.Resume, Unacked: h.opts.Unacked, Idle: o.Idle, Log: h.log,
 		Closed: h.closed, Detached: h.detached, Resumed: h.resumed}
 	if err := r.add(h); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ const (
 	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121
 	SM      = "urn:xmpp:sm:3"                        // XEP-0198 v1.6.3: stream management
+	CSI     = "urn:xmpp:csi:0"                       // XEP-0352 v1.0.0: nobody looks at the client
 	Limits  = "urn:xmpp:stream-limits:0"             // XEP-0478 v0.2: the largest element taken
 	Framing = "urn:ietf:params:xml:ns:xmpp-framing"  // RFC 7395: WebSocket
 	BOSH    = "http://jabber.org/protocol/httpbind"  // XEP-0124 v1.11.2
@@ -40,6 +41,8 @@ const (
 	Delay      = "urn:xmpp:delay"                         // XEP-0203 v2.0
 	VCard      = "vcard-temp"                             // XEP-0054 v1.3.0
 	Private    = "jabber:iq:private"                      // XEP-0049 v1.2
+	ChatStates = "http://jabber.org/protocol/chatstates"  // XEP-0085 v2.1; only ever held back
+	Hints      = "urn:xmpp:hints"                         // XEP-0334 v1.0.0; only ever looked at
 	Blocking   = "urn:xmpp:blocking"                      // XEP-0191 v1.3
 	// BlockingErrors has the condition of an error (XEP-0191 section 3.3).
 	BlockingErrors = "urn:xmpp:blocking:errors"

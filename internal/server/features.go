@@ -6,6 +6,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/blocking"
 	"rollcall/internal/feature/contacts"
+	"rollcall/internal/feature/csi"
 	"rollcall/internal/feature/disco"
 	"rollcall/internal/feature/ping"
 	"rollcall/internal/feature/private"
@@ -44,6 +45,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		ping.New(),
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
+	}
+	if s.cfg.Limits.IdleStanzas > 0 {
+		all = append(all, csi.New())
 	}
 	if h.webhooks != nil {
 		all = append(all, h.webhookFeature())

@@ -149,6 +149,18 @@ func (s *Session) End() {
 	}
 }
 
+// Aside has an element of the client dealt with that is no stanza and not counted, unless the session has gone on to
+// another connection. It is called by the connection's reader.
+func (s *Session) Aside(c Conn, what func()) {
+	if !s.Begin(c) {
+		return
+	}
+	if m := s.managed.Load(); m != nil {
+		defer m.inbound.Unlock()
+	}
+	what()
+}
+
 // Acknowledge tells the client how many of its stanzas were handled: at once, or when those are that have come by now.
 // It is called by the connection's reader.
 func (s *Session) Acknowledge(c Conn) {

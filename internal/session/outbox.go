@@ -55,40 +55,53 @@ var batches = sync.Pool{New: func() any { b := make([]stanza.Wire, 0, 16); retur
 // client does not read takes nothing, and the stanza is the caller's to place elsewhere. What is no stanza is dropped
 // while the session has no connection.
 func (s *Session) Send(w stanza.Wire) bool {
+	if i := s.idle.Load(); i != nil && w.IsStanza() {
+		return s.sendIdle(i, w)
+	}
 	o := &s.out
-	size := cost(w)
 	o.mu.Lock()
 	if o.closed != nil {
 		o.mu.Unlock()
 		return false
 	}
-	var reason error
+	return s.unlock(s.post(w))
+}
+
+// post queues a stanza where it is to wait, and tells whether a writer is to be started, or why the session is to end for
+// it. The caller holds the outbox's mutex, has seen that it is not closed, and calls unlock.
+func (s *Session) post(w stanza.Wire) (start bool, reason error) {
+	o := &s.out
+	size := cost(w)
 	if m := s.managed.Load(); m != nil {
 		if m.detached && !w.IsStanza() {
-			o.mu.Unlock()
-			return true
+			return false, nil
 		}
 		reason = m.full(o, size, s.opts)
 		if m.detached && reason == nil {
 			m.wait(w)
-			o.mu.Unlock()
-			return true
+			return false, nil
 		}
 	}
 	if reason == nil && o.full(size, s.opts.OutboxBytes) {
 		reason = ErrOverflow
 	}
 	if reason != nil {
-		o.mu.Unlock()
-		s.Close(reason)
-		return false
+		return false, reason
 	}
-	start, life := s.push(w, size), o.life
-	o.mu.Unlock()
+	return s.push(w, size), nil
+}
+
+// unlock lets go of the outbox's mutex, and does what post has said. It is false when the session has to end.
+func (s *Session) unlock(start bool, reason error) bool {
+	life := s.out.life
+	s.out.mu.Unlock()
 	if start {
 		go s.write(life)
 	}
-	return true
+	if reason != nil {
+		s.Close(reason)
+	}
+	return reason == nil
 }
 
 // push queues a wire and tells whether the caller has to start a writer, which is counted then. The caller holds the
@@ -135,6 +148,7 @@ func (s *Session) close(reason error) (first, idle bool, life uint32) {
 	if o.closed != nil {
 		return false, false, 0
 	}
+	s.forgetIdle()
 	if m := s.managed.Load(); m != nil {
 		m.end(o)
 	}

@@ -236,6 +236,7 @@ func (m *managed) attach(s *Session, h uint32) {
 	if err := m.ack(h); err != nil {
 		return // cannot be: it was checked, and nothing has been sent since
 	}
+	s.wake()
 	s.live()
 	m.detached = false
 	m.away.Store(false)

@@ -29,6 +29,8 @@ type Options struct {
 	// stream management tells.
 	Closed func(s *Session, reason error, left []Left)
 
+	Idle int // stanzas that may wait for a client at which nobody looks (XEP-0352); 0: none
+
 	// Of stream management (XEP-0198):
 	Resume  time.Duration // how long a session may outlive its connection; 0: not at all
 	Unacked int           // stanzas that a client that is away, or does not acknowledge them, may have waiting
@@ -60,6 +62,7 @@ type Session struct {
 	managed   atomic.Pointer[managed] // nil without stream management
 	holds     atomic.Pointer[holds]   // nil until a stanza of the client is held
 	estate    atomic.Pointer[Estate]  // nil unless another session takes the resource over
+	idle      atomic.Pointer[idle]    // nil unless some stanzas may wait; changed with the outbox's mutex held
 
 	out outbox
 }

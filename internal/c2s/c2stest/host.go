@@ -232,3 +232,12 @@ func (b bound) Receive(el *xmlstream.Element) {
 		b.Send(stanza.NewWire(el))
 	}
 }
+
+// Nonza implements c2s.Session: there is one such element, <known xmlns='urn:example'/>, and it is answered with itself.
+func (b bound) Nonza(el *xmlstream.Element) (known bool) {
+	known = el.Is("urn:example", "known")
+	if known {
+		b.Aside(b.conn, func() { b.Send(stanza.NewNonza(el)) })
+	}
+	return known
+}

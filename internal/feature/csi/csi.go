@@ -1,0 +1,77 @@
+// Package csi has clients say whether somebody looks at them (XEP-0352 v1.0.0). While nobody does, what would only wake a
+// phone for nothing waits (session/idle.go): the presence of others, of which the latest of each client is enough, and chat
+// states ("is typing", XEP-0085), of which the latest of each sender is. Everything else goes out at once, after what has
+// waited: messages that say something, all requests and answers, presence that ends or is an error, and the client's own
+// presence, which it has just sent. Nobody else is told what a client says about itself.
+package csi
+
+import (
+	"rollcall/internal/host"
+	"rollcall/internal/jid"
+	"rollcall/internal/ns"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// New makes the feature.
+func New() host.Feature {
+	return host.Feature{
+		Name:   "csi",
+		Stream: func() *xmlstream.Element { return xmlstream.New(ns.CSI, "csi") },
+		Nonzas: map[string]host.NonzaHandler{ns.CSI: take},
+	}
+}
+
+// take takes what a client says of itself. "There is no reply from the server to either of these elements."
+func take(s *session.Session, el *xmlstream.Element) (known bool) {
+	switch el.Local {
+	case "inactive":
+		s.SetIdle(defers(s.JID()))
+	case "active":
+		s.SetIdle(nil)
+	default:
+		return false
+	}
+	return true
+}
+
+// longest is the longest message that is looked at: a chat state is a few elements.
+const longest = 1024
+
+// defers tells what may wait for a client.
+func defers(own jid.JID) session.Defers {
+	self := own.String()
+	return func(w stanza.Wire) (about string, may bool) {
+		if !w.IsPresence() && (!w.IsMessage() || w.Len() > longest) {
+			return "", false
+		}
+		el, err := w.Element(xmlstream.Limits{})
+		if err != nil {
+			return "", false
+		}
+		from := el.Attr("from")
+		if w.IsPresence() {
+			return "presence of " + from, el.Attr("type") == "" && from != self
+		}
+		return "state of " + from, isChatState(el)
+	}
+}
+
+// isChatState tells whether a message is a chat state and nothing else.
+func isChatState(message *xmlstream.Element) bool {
+	if message.Attr("type") == stanza.TypeError {
+		return false
+	}
+	state := false
+	for c := range message.Elements() {
+		switch {
+		case c.Space == ns.ChatStates:
+			state = true
+		case c.Space == ns.Hints, c.Is(ns.Client, "thread"): // they come with it
+		default:
+			return false
+		}
+	}
+	return state
+}
