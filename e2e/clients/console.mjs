@@ -117,6 +117,10 @@ const visit = {
     await seen(`${session("alice")}:has-text("WebSocket")`);
     await seen(`${session("bob")}:has-text("TLS 1.3")`);
     await seen(`${session("bob")}:has-text("127.0.0.1")`);
+    for (const what of ["since", "idle"]) {
+      const shown = await page.locator(session("bob", `[data-slot="${what}"]`)).first().textContent();
+      check(/^\d+ (s|min)$/.test(shown), `bob's ${what} is ${shown}`);
+    }
     check(!(await page.content()).includes(token), "the token is in the page");
     await page.reload(); // the tab keeps it
     await seen(session("alice"));

@@ -150,7 +150,7 @@ func (s *service) Roster(_ context.Context, user string) (*RosterView, error) {
 func (s *service) List(user string) (list []SessionInfo) {
 	for _, u := range s.online {
 		if user == "" || u == user {
-			list = append(list, SessionInfo{JID: u + "@a.example/x", Transport: "tcp", Remote: "192.0.2.1:5", Since: time.Now(), Available: true})
+			list = append(list, SessionInfo{JID: u + "@a.example/x", Transport: "tcp", Remote: "192.0.2.1:5", Since: time.Now(), Idle: 74, Detached: true, Available: true})
 		}
 	}
 	return list

@@ -29,8 +29,10 @@ type SessionInfo struct {
 	TLS       string    `json:"tls,omitempty"`
 	Cipher    string    `json:"cipher,omitempty"`
 	Since     time.Time `json:"since"`
-	Available bool      `json:"available"` // has sent presence
-	Priority  int       `json:"priority"`  // while it is available
+	Idle      int64     `json:"idle"`               // seconds since the client last sent a stanza
+	Detached  bool      `json:"detached,omitempty"` // it has lost its connection and may come back to the session (XEP-0198)
+	Available bool      `json:"available"`          // has sent presence
+	Priority  int       `json:"priority"`           // while it is available
 }
 
 // SessionList is the answer of GET /admin/sessions.

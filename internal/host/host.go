@@ -235,6 +235,7 @@ func generateResource() string {
 // anybody. What is wrong with the stanza is answered here; an element that is no stanza ends the session.
 func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 	defer h.recovered(s)
+	s.Heard()
 	// RFC 6120 section 8.1.2.1: the server sets 'from', whatever the client put there.
 	el.SetAttr("from", s.JID().String())
 	st, err := stanza.Parse(el)

@@ -31,6 +31,7 @@ func (s sessions) List(user string) []admin.SessionInfo {
 		list = append(list, admin.SessionInfo{
 			JID: one.JID().String(), Transport: info.Transport, Remote: info.RemoteAddr, Secure: info.Secure,
 			TLS: info.TLSVersion, Cipher: info.Cipher, Since: one.Since().UTC(), Available: available, Priority: priority,
+			Idle: int64(one.Idle().Seconds()), Detached: one.Detached(),
 		})
 	}
 	return list

@@ -58,6 +58,8 @@ type Session struct {
 	// one word so that routing a message takes no lock.
 	availability atomic.Int32
 
+	// heard is when the client last sent a stanza, in whole seconds since the session began.
+	heard     atomic.Uint32
 	announced atomic.Bool
 	managed   atomic.Pointer[managed] // nil without stream management
 	holds     atomic.Pointer[holds]   // nil until a stanza of the client is held
@@ -84,6 +86,19 @@ func (s *Session) JID() jid.JID { return s.jid }
 
 // Since is when the session began.
 func (s *Session) Since() time.Time { return s.since }
+
+// Heard notes that the client has sent a stanza. It writes once a second at most.
+func (s *Session) Heard() {
+	if now := uint32(time.Since(s.since) / time.Second); s.heard.Load() != now {
+		s.heard.Store(now)
+	}
+}
+
+// Idle is how long ago the client last sent a stanza, or the session began, to the second. What keeps a connection alive, and
+// acknowledgements of stream management, do not count.
+func (s *Session) Idle() time.Duration {
+	return time.Since(s.since).Truncate(time.Second) - time.Duration(s.heard.Load())*time.Second
+}
 
 func (s *Session) connection() Conn { return *s.conn.Load() }
 

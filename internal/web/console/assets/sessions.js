@@ -37,7 +37,8 @@ export class Sessions {
 
   // render shows the answer of /admin/sessions.
   render({ sessions, total }, now) {
-    this.#all = sessions;
+    // When a client last sent something: by our clock, to the second, so that it moves only when something came.
+    this.#all = sessions.map((s) => ({ ...s, heard: s.heard ?? now - 1000 * (s.idle ?? 0) }));
     this.#total = Math.max(total, sessions.length);
     this.#now = now;
     this.#render();
@@ -94,17 +95,18 @@ export class Sessions {
   #fill(row) {
     const { at, session } = row;
     setText(at.transport, TRANSPORTS[session.transport] ?? session.transport ?? '');
-    setText(at.tls, session.tls || (session.secure ? 'TLS' : 'no TLS'));
-    setData(at.tls, { secure: session.secure ? 'yes' : 'no' });
+    setText(at.tls, session.detached ? 'away' : session.tls || (session.secure ? 'TLS' : 'no TLS'));
+    setData(at.tls, { secure: session.secure ? 'yes' : 'no', detached: session.detached ? 'yes' : 'no' });
     setText(at.address, session.remote.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'));
     at.address.title = session.remote;
-    at.tls.title = session.cipher ?? '';
+    at.tls.title = session.detached ? 'It has lost its connection, and may come back to its session.' : (session.cipher ?? '');
     setData(at.avatar, { presence: session.available ? 'available' : 'offline' });
     this.#times(row);
   }
 
   #times({ at, session }) {
     setText(at.since, ago(this.#now - Date.parse(session.since)));
+    setText(at.idle, ago(this.#now - session.heard));
   }
 }
 
