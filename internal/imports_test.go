@@ -14,7 +14,7 @@ import (
 // tiers is the plan of the house (docs/architecture.md): a room imports rooms of lower tiers only, and those that an
 // arrow names.
 var tiers = map[string]int{
-	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "rosterdoc": 1,
+	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "payload": 1, "rosterdoc": 1,
 	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2, "webhook": 2,
 	"session": 3, "host": 3, "roster": 3,
 	"feature/blocking": 4, "feature/contacts": 4, "feature/csi": 4, "feature/disco": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4, "feature/webhooks": 4,
@@ -29,6 +29,7 @@ var tiers = map[string]int{
 var arrows = map[string][]string{
 	"xmlstream":     {"ns"},
 	"stanza":        {"ns", "jid", "xmlstream"},
+	"payload":       {"ns", "jid", "xmlstream"},
 	"rosterdoc":     {"jid"},
 	"host":          {"session"},
 	"c2s/tcp":       {"c2s"},
@@ -50,6 +51,7 @@ var impure = map[string]bool{"net": true, "net/http": true, "os": true, "time": 
 var borrowed = map[string][]string{
 	"xmlstream": {"sync"}, // sync.Pool, for read buffers
 	"rosterdoc": {"sync"}, // sync.Pool, for decoders
+	"payload":   {"time"}, // time.Time, for what stands in a stanza; the clock is the caller's
 }
 
 // public are the packages for others' programs, and what they may import of this module: they bring no server along.
