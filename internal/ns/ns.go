@@ -50,10 +50,8 @@ const (
 
 // Messages.
 const (
-	DataForms  = "jabber:x:data"                         // XEP-0004 v2.13.2
-	RSM        = "http://jabber.org/protocol/rsm"        // XEP-0059 v1.0: pages of results
-	ChatStates = "http://jabber.org/protocol/chatstates" // XEP-0085 v2.1: never stored
-	Forward    = "urn:xmpp:forward:0"                    // XEP-0297 v1.0
-	Hints      = "urn:xmpp:hints"                        // XEP-0334 v1.0.0
-	SID        = "urn:xmpp:sid:0"                        // XEP-0359 v0.7.0
+	DataForms = "jabber:x:data"                  // XEP-0004 v2.13.2
+	RSM       = "http://jabber.org/protocol/rsm" // XEP-0059 v1.0: pages of results
+	Forward   = "urn:xmpp:forward:0"             // XEP-0297 v1.0
+	SID       = "urn:xmpp:sid:0"                 // XEP-0359 v0.7.0
 )
