@@ -41,7 +41,7 @@ function start(config) {
 
   xmpp.reconnect.stop();
   xmpp.on("send", (el) => {
-    if (el.is("auth")) mechanism = el.attrs.mechanism;
+    if (el.is("auth") || el.is("authenticate")) mechanism = el.attrs.mechanism;
   });
   xmpp.on("error", (err) => {
     if (err.name === "SASLError") emit("auth-failed", { condition: err.condition });

@@ -18,21 +18,24 @@ import (
 //
 // What stays is the difference between a database finding a row and finding none.
 func (s *Server) decoy(h *scramHash, username string) Keys {
-	part := func(label string) []byte {
-		// Lengths in front keep two names from meeting: ("ab", "c") and ("a", "bc").
-		var data []byte
-		for _, field := range []string{"rollcall decoy", label, h.name, s.host, username} {
-			data = binary.BigEndian.AppendUint32(data, uint32(len(field)))
-			data = append(data, field...)
-		}
-		return s.crypto.hmac(&hashSHA256, s.secret, data)
-	}
+	part := func(label string) []byte { return s.derive("rollcall decoy", label, h.name, s.host, username) }
 	return Keys{
 		Salt:       part("salt")[:saltSize],
 		Iterations: Iterations,
 		StoredKey:  part("stored key")[:h.size],
 		ServerKey:  part("server key")[:h.size],
 	}
+}
+
+// derive makes 32 bytes of the server's secret, for one purpose. Lengths in front keep two names from meeting: ("ab", "c")
+// and ("a", "bc").
+func (s *Server) derive(fields ...string) []byte {
+	var data []byte
+	for _, field := range fields {
+		data = binary.BigEndian.AppendUint32(data, uint32(len(field)))
+		data = append(data, field...)
+	}
+	return s.crypto.hmac(&hashSHA256, s.secret, data)
 }
 
 // lookup finds the keys of a user, and the mark of all of them, or a decoy. Whoever gets known = false goes on with the

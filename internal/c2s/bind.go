@@ -3,6 +3,7 @@ package c2s
 import (
 	"errors"
 
+	"rollcall/internal/host"
 	"rollcall/internal/ns"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -42,22 +43,66 @@ func (n *negotiation) bind(st *stanza.Stanza, resource string) (Session, error) 
 	if err != nil {
 		return nil, n.refuse(st, err)
 	}
-	result := st.Result(xmlstream.New(ns.Bind, "bind").
-		Append(xmlstream.New(ns.Bind, "jid").AppendText(s.JID().String())))
-	if err := n.t.Write(result); err != nil {
+	return n.begin(s, st.Result(xmlstream.New(ns.Bind, "bind").
+		Append(xmlstream.New(ns.Bind, "jid").AppendText(s.JID().String())))), nil
+}
+
+// begin tells the client of its session, which may be written to after that.
+func (n *negotiation) begin(s Session, answers ...*xmlstream.Element) Session {
+	if err := n.t.Write(answers...); err != nil {
 		s.Leave(n.conn, err)
 	}
 	n.gate.Open()
-	return s, nil
+	return s
+}
+
+// bindInline binds a resource while the client authenticates (XEP-0386), and gives the answer.
+func (n *negotiation) bindInline(w *wish) (s Session, managed bool, answer *xmlstream.Element, err error) {
+	b := host.InlineBind{}
+	if tag := w.bind.Child(ns.Bind2, "tag"); tag != nil {
+		b.Tag = tag.Text()
+	}
+	if w.agent != "" {
+		b.Client = n.host.Auth().ClientID(n.user, w.agent)
+	}
+	for el := range w.bind.Elements() {
+		switch {
+		case el.Is(ns.SM, "enable"):
+			b.Manage = n.enabling(el)
+		case el.Space != ns.Bind2:
+			b.Asked = append(b.Asked, el)
+		}
+	}
+	s, answers, err := n.host.BindInline(n.ctx, n.user, b, n.conn)
+	if err != nil {
+		return nil, false, nil, err
+	}
+	return s, b.Manage != nil, xmlstream.New(ns.Bind2, "bound").Append(answers...), nil
+}
+
+// notBound says why no resource was bound, of which XEP-0386 says nothing: in the way of XEP-0198.
+func (n *negotiation) notBound(err error) *xmlstream.Element {
+	serr := n.condition(err)
+	el := xmlstream.New(ns.Bind2, "failed").Append(xmlstream.New(ns.Stanzas, string(serr.Condition)))
+	if serr.Text != "" {
+		el.Append(xmlstream.New(ns.Stanzas, "text").AppendText(serr.Text))
+	}
+	return el
 }
 
 func (n *negotiation) refuse(st *stanza.Stanza, err error) error {
-	serr, ok := stanza.AsError(err)
-	if !ok {
-		n.log.Error("resource not bound by a fault of ours", "host", n.domain, "error", err)
-	}
+	serr := n.condition(err)
 	if !st.MayBeAnswered() {
 		return nil
 	}
 	return n.t.Write(st.ErrorReply(serr))
+}
+
+// condition is what the client is told of an error.
+func (n *negotiation) condition(err error) *stanza.Error {
+	serr, ok := stanza.AsError(err)
+	if !ok {
+		n.log.Error("resource not bound by a fault of ours", "host", n.domain, "error", err)
+	}
+	return serr
 }

@@ -52,16 +52,23 @@ func (r *replay) Open(h c2s.Header, features *xmlstream.Element) error {
 	if r.ends > 0 {
 		r.fault("a header after the end")
 	}
-	if features != nil && !r.secure && features.Child(ns.SASL, "mechanisms") != nil {
+	if features != nil && !r.secure && (features.Child(ns.SASL, "mechanisms") != nil || features.Child(ns.SASL2, "authentication") != nil) {
 		r.fault("mechanisms are offered in clear")
 	}
 	r.opened = true
 	return nil
 }
 
-func (r *replay) Write(el *xmlstream.Element) error {
+func (r *replay) Write(els ...*xmlstream.Element) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, el := range els {
+		r.write(el)
+	}
+	return nil
+}
+
+func (r *replay) write(el *xmlstream.Element) {
 	switch {
 	case r.ends > 0:
 		r.fault("written after the end: " + el.String())
@@ -70,13 +77,19 @@ func (r *replay) Write(el *xmlstream.Element) error {
 	case el.Is(ns.SASL, "success"):
 		r.success++
 		r.opened = false
-		if !r.secure {
-			r.fault("authenticated in clear")
-		}
+		r.mustBeSecure()
+	case el.Is(ns.SASL2, "success"):
+		r.success++
+		r.mustBeSecure()
 	case el.Local == "iq" && el.Child(ns.Bind, "bind") != nil && r.success == 0:
 		r.fault("bound without authentication")
 	}
-	return nil
+}
+
+func (r *replay) mustBeSecure() {
+	if !r.secure {
+		r.fault("authenticated in clear")
+	}
 }
 
 func (r *replay) Send(ws []stanza.Wire) error {
@@ -141,6 +154,13 @@ func FuzzNegotiation(f *testing.F) {
 		"<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"), uint8(50))
 	f.Add([]byte(header+tls+header+sasl+header+"<iq type='set' id='b'/><iq type='get' id='c'><q xmlns='x'/></iq>"+bind+bind+
 		"<iq type='set' id='s'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>"), uint8(7))
+	sasl2 := "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>" + c2stest.Plain + "</initial-response>"
+	f.Add([]byte(header+tls+header+sasl2+"<bind xmlns='urn:xmpp:bind:0'><tag>x</tag><enable xmlns='urn:xmpp:sm:3' resume='1'/></bind>"+
+		"</authenticate><message to='a@b'/></stream:stream>"), uint8(20))
+	f.Add([]byte(header+sasl2+"</authenticate>"+header+tls+header+sasl2+"<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/>"+
+		"</authenticate>"+bind), uint8(200))
+	f.Add([]byte(header+tls+header+"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>"+sasl+
+		"<response xmlns='urn:xmpp:sasl:2'/><abort xmlns='urn:xmpp:sasl:2'/>"), uint8(200))
 	f.Add([]byte("<?xml version='1.0'?><x/>"), uint8(1))
 	hosts := c2stest.NewHosts(f)
 	srv, _ := c2stest.NewServer(f, c2s.Options{Hosts: hosts, RequireTLS: true})

@@ -43,6 +43,27 @@ func (v virtual) Bind(ctx context.Context, local, resource string, c session.Con
 	return &bound{s, v.host, c}, nil
 }
 
+// Inline implements Host.
+func (v virtual) Inline() []string { return v.host.Inline() }
+
+// BindInline implements Host.
+func (v virtual) BindInline(ctx context.Context, local string, b host.InlineBind, c session.Conn) (Session, []*xmlstream.Element, error) {
+	s, answers, err := v.host.BindInline(ctx, local, b, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &bound{s, v.host, c}, answers, nil
+}
+
+// ResumeInline implements Host.
+func (v virtual) ResumeInline(ctx context.Context, local string, r host.Resumption, c session.Conn) (Session, uint32, error) {
+	s, handled, err := v.host.ResumeInline(ctx, local, r, c)
+	if err != nil {
+		return nil, 0, err
+	}
+	return &bound{s, v.host, c}, handled, nil
+}
+
 // Resume implements Host.
 func (v virtual) Resume(ctx context.Context, local string, r host.Resumption, c session.Conn) (Session, error) {
 	s, err := v.host.Resume(ctx, local, r, c)

@@ -20,12 +20,8 @@ func management() *xmlstream.Element { return xmlstream.New(ns.SM, "sm") }
 func (c *conn) manage(s Session, el *xmlstream.Element) error {
 	switch el.Local {
 	case "enable":
-		resume := el.Attr("resume") == "true" || el.Attr("resume") == "1"
-		max, err := strconv.ParseUint(el.Attr("max"), 10, 31)
-		if err != nil {
-			max = 0 // a preference, and one that cannot be met
-		}
-		if !s.Manage(resume, time.Duration(max)*time.Second, c.credential) {
+		m := c.enabling(el)
+		if !s.Manage(m.Resume, m.Max, m.Credential) {
 			s.Send(stanza.NewNonza(failed(stanza.UnexpectedRequest)))
 		}
 	case "resume": // "only after authentication and before binding" (section 5)
@@ -46,6 +42,18 @@ func (c *conn) manage(s Session, el *xmlstream.Element) error {
 	}
 	return nil
 }
+
+// enabling reads a request for stream management.
+func (c *conn) enabling(el *xmlstream.Element) *host.Management {
+	max, err := strconv.ParseUint(el.Attr("max"), 10, 31)
+	if err != nil {
+		max = 0 // a preference, and one that cannot be met
+	}
+	return &host.Management{Resume: isTrue(el.Attr("resume")), Max: time.Duration(max) * time.Second, Credential: c.credential}
+}
+
+// isTrue reads an xs:boolean.
+func isTrue(s string) bool { return s == "true" || s == "1" }
 
 // count reads how many stanzas the peer has handled.
 func count(el *xmlstream.Element) (uint32, error) {
@@ -76,7 +84,38 @@ func (n *negotiation) resume(el *xmlstream.Element) (Session, error) {
 	if err != nil {
 		return nil, n.t.Write(failed(stanza.BadRequest))
 	}
-	s, err := n.host.Resume(n.ctx, n.user, host.Resumption{ID: el.Attr("previd"), Handled: h, Credential: n.credential}, n.conn)
+	s, err := n.host.Resume(n.ctx, n.user, n.resumption(el, h), n.conn)
+	if err != nil {
+		answer, err := notResumed(err)
+		if err != nil {
+			return nil, err
+		}
+		return nil, n.t.Write(answer)
+	}
+	n.gate.Open()
+	return s, nil
+}
+
+// resumeInline goes on with a session while the client authenticates. It gives the answer, and no session when there is none.
+func (n *negotiation) resumeInline(el *xmlstream.Element) (Session, *xmlstream.Element, error) {
+	h, err := count(el)
+	if err != nil {
+		return nil, failed(stanza.BadRequest), nil
+	}
+	s, handled, err := n.host.ResumeInline(n.ctx, n.user, n.resumption(el, h), n.conn)
+	if err != nil {
+		answer, err := notResumed(err)
+		return nil, answer, err
+	}
+	return s, xmlstream.New(ns.SM, "resumed", "previd", el.Attr("previd"), "h", decimal(handled)), nil
+}
+
+func (n *negotiation) resumption(el *xmlstream.Element, h uint32) host.Resumption {
+	return host.Resumption{ID: el.Attr("previd"), Handled: h, Credential: n.credential}
+}
+
+// notResumed makes an answer of the reason for which a session was not resumed, or what the stream ends with.
+func notResumed(err error) (*xmlstream.Element, error) {
 	var wrong *session.TooHigh
 	var refused *host.NotResumed
 	switch {
@@ -87,10 +126,7 @@ func (n *negotiation) resume(el *xmlstream.Element) (Session, error) {
 		if refused.Known {
 			answer.SetAttr("h", decimal(refused.Handled))
 		}
-		return nil, n.t.Write(answer)
-	case err != nil:
-		return nil, err
+		return answer, nil
 	}
-	n.gate.Open()
-	return s, nil
+	return nil, err
 }

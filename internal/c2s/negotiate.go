@@ -37,7 +37,9 @@ type negotiation struct {
 	// fresh: the next event must be a header.
 	fresh bool
 
+	claimed  jid.JID        // bare, who the client says it is in its header; zero when it does not
 	exchange *auth.Exchange // under way
+	wish     *wish          // what is to follow it, in SASL2
 	tries    int            // that failed
 	user     string         // canonical localpart, once authenticated
 }
@@ -94,7 +96,7 @@ func (n *negotiation) run() (s Session, err error) {
 		case n.user != "":
 			s, err = n.bindPhase(ev.Element)
 		default:
-			err = n.authPhase(ev.Element)
+			s, err = n.authPhase(ev.Element)
 		}
 		if err != nil || s != nil {
 			return s, err
@@ -144,6 +146,9 @@ func (n *negotiation) checkHeader(h Header) *stanza.StreamError {
 	case to == "":
 		return &stanza.StreamError{Condition: stanza.ImproperAddressing,
 			Text: "the stream header's 'to' must be the domain of the account"}
+	case !n.claims(h.From, to):
+		return &stanza.StreamError{Condition: stanza.InvalidFrom,
+			Text: "the stream header's 'from' must be the address of an account at the domain in 'to'"}
 	case n.host != nil && to != n.domain:
 		return &stanza.StreamError{Condition: stanza.StreamNotAuthorized,
 			Text: "the stream header's 'to' must stay the same when the stream is restarted"}
@@ -158,6 +163,17 @@ func (n *negotiation) checkHeader(h Header) *stanza.StreamError {
 	from := n.domain                           // kept for as long as the connection: not as a part of n
 	n.from.Store(&from)
 	return nil
+}
+
+// claims notes who the client says it is. It is false when that is nobody of the domain ("the server SHOULD respond with an
+// invalid-from error", XEP-0388); what is no address at all says nothing.
+func (n *negotiation) claims(from, domain string) bool {
+	n.claimed = jid.JID{}
+	if j, err := jid.Parse(from); err == nil {
+		n.claimed = j.Bare().Clone()
+		return j.Domain() == domain
+	}
+	return true
 }
 
 // supported tells whether a client's version is 1.0 or later, to which our 1.0 is the answer (section 4.7.5). Before
@@ -215,14 +231,10 @@ func (s *Server) WebNeedsTLS(ch auth.Channel) bool {
 func (n *negotiation) features() *xmlstream.Element {
 	f := xmlstream.New(ns.Stream, "features")
 	if n.user != "" {
-		f.Append(xmlstream.New(ns.Bind, "bind"),
+		return f.Append(xmlstream.New(ns.Bind, "bind"),
 			xmlstream.New(ns.Session, "session").Append(xmlstream.New(ns.Session, "optional")),
-			management(),
-			limits(n.srv.opts.Limits))
-		if n.srv.opts.Features != nil {
-			f.Append(n.srv.opts.Features(n.domain)...)
-		}
-		return f
+			management()).
+			Append(n.always()...)
 	}
 	if n.t.CanStartTLS() {
 		tls := xmlstream.New(ns.TLS, "starttls")
@@ -237,23 +249,37 @@ func (n *negotiation) features() *xmlstream.Element {
 	return f.Append(limits(n.srv.opts.PreAuth))
 }
 
-// mechanisms lists the SASL mechanisms, and what their -PLUS forms can be bound to (XEP-0440).
-func (n *negotiation) mechanisms() (features []*xmlstream.Element) {
-	if names := n.host.Auth().Mechanisms(n.ch); len(names) > 0 {
-		list := xmlstream.New(ns.SASL, "mechanisms")
-		for _, name := range names {
-			list.Append(xmlstream.New(ns.SASL, "mechanism").AppendText(name))
-		}
-		features = append(features, list)
-	}
-	if types := n.host.Auth().ChannelBindings(n.ch); len(types) > 0 {
-		list := xmlstream.New(ns.SASLCB, "sasl-channel-binding")
-		for _, typ := range types {
-			list.Append(xmlstream.New(ns.SASLCB, "channel-binding", "type", typ))
-		}
-		features = append(features, list)
+// always lists what holds for a client that has authenticated, whether it has a resource or not.
+func (n *negotiation) always() []*xmlstream.Element {
+	features := []*xmlstream.Element{limits(n.srv.opts.Limits)}
+	if n.srv.opts.Features != nil {
+		features = append(features, n.srv.opts.Features(n.domain)...)
 	}
 	return features
+}
+
+// mechanisms lists the SASL mechanisms, in both profiles, and what their -PLUS forms can be bound to (XEP-0440).
+func (n *negotiation) mechanisms() (features []*xmlstream.Element) {
+	if names := n.host.Auth().Mechanisms(n.ch); len(names) > 0 {
+		features = append(features, list(ns.SASL, "mechanisms", names), n.authentication(names))
+	}
+	if types := n.host.Auth().ChannelBindings(n.ch); len(types) > 0 {
+		bindings := xmlstream.New(ns.SASLCB, "sasl-channel-binding")
+		for _, typ := range types {
+			bindings.Append(xmlstream.New(ns.SASLCB, "channel-binding", "type", typ))
+		}
+		features = append(features, bindings)
+	}
+	return features
+}
+
+// list makes a list of mechanisms.
+func list(space, local string, names []string) *xmlstream.Element {
+	el := xmlstream.New(space, local)
+	for _, name := range names {
+		el.Append(xmlstream.New(space, "mechanism").AppendText(name))
+	}
+	return el
 }
 
 // limits tells clients how large an element may be (XEP-0478).
@@ -263,16 +289,17 @@ func limits(l xmlstream.Limits) *xmlstream.Element {
 }
 
 // authPhase takes an element of a client that has not authenticated (section 4.9.3.12).
-func (n *negotiation) authPhase(el *xmlstream.Element) error {
-	switch el.Space {
-	case ns.TLS:
-		if el.Local == "starttls" {
-			return n.startTLS()
-		}
-	case ns.SASL:
-		return n.sasl(el)
+func (n *negotiation) authPhase(el *xmlstream.Element) (Session, error) {
+	switch {
+	case el.Space == ns.SASL2:
+		return n.sasl2(el)
+	case n.wish != nil: // XEP-0388: "Servers MUST disconnect Clients immediately if any other traffic is received"
+	case el.Space == ns.SASL:
+		return nil, n.sasl(el)
+	case el.Is(ns.TLS, "starttls"):
+		return nil, n.startTLS()
 	}
-	return &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
+	return nil, &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
 }
 
 // startTLS does section 5.4.2 and what follows.

@@ -28,6 +28,10 @@ func TestSignIn(t *testing.T) {
 		f := p.Open(c2stest.Domain)
 		want := "<features xmlns='http://etherx.jabber.org/streams'><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" +
 			"<mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism></mechanisms>" +
+			"<authentication xmlns='urn:xmpp:sasl:2'>" +
+			"<mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism>" +
+			"<inline><sm xmlns='urn:xmpp:sm:3'/><bind xmlns='urn:xmpp:bind:0'><inline>" +
+			"<feature var='urn:xmpp:sm:3'/><feature var='urn:test:asked'/></inline></bind></inline></authentication>" +
 			"<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits></features>"
 		if got := f.String(); got != want {
 			t.Errorf("features before authentication\n%s\nwant\n%s", got, want)
@@ -62,6 +66,8 @@ func TestHeader(t *testing.T) {
 			{"to='other.example' version='2.0'", "", "other.example", ""},
 			{"to='nowhere.example' version='1.0'", "host-unknown", "nowhere.example", ""},
 			{"to='LocalHost.example' version='1.0'", "host-unknown", "localhost.example", ""},
+			{"to='localhost' version='1.0' from='juliet@LocalHost'", "", "localhost", "juliet@localhost"},
+			{"to='localhost' version='1.0' from='juliet@other.example'", "invalid-from", "localhost", "juliet@other.example"},
 			{"version='1.0'", "improper-addressing", "localhost", ""},
 			{"to='' version='1.0'", "improper-addressing", "localhost", ""},
 			{"to='a b' version='1.0'", "improper-addressing", "localhost", ""},

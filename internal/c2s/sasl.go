@@ -76,8 +76,11 @@ func (n *negotiation) step(in []byte) error {
 }
 
 // fail reports a failed try (section 6.4.5) and ends the stream when there were too many.
-func (n *negotiation) fail(err error) error {
-	n.exchange = nil
+func (n *negotiation) fail(err error) error { return n.failIn(ns.SASL, err) }
+
+// failIn is fail in the words of a SASL profile: both have the same conditions, and count together.
+func (n *negotiation) failIn(space string, err error) error {
+	n.exchange, n.wish = nil, nil
 	n.tries++
 	var f *auth.Failure
 	if !errors.As(err, &f) {
@@ -87,9 +90,9 @@ func (n *negotiation) fail(err error) error {
 		n.log.Error("nobody can sign in", "host", n.domain, "error", f.Err)
 	}
 	n.log.Info("sign-in refused", "host", n.domain, "condition", f.Condition, "try", n.tries)
-	el := xmlstream.New(ns.SASL, "failure").Append(xmlstream.New(ns.SASL, f.Condition))
+	el := xmlstream.New(space, "failure").Append(xmlstream.New(ns.SASL, f.Condition))
 	if f.Text != "" {
-		text := xmlstream.New(ns.SASL, "text").AppendText(f.Text)
+		text := xmlstream.New(space, "text").AppendText(f.Text)
 		text.Attrs = append(text.Attrs, xmlstream.Attr{Space: ns.XML, Local: "lang", Value: "en"})
 		el.Append(text)
 	}
@@ -101,6 +104,8 @@ func (n *negotiation) fail(err error) error {
 	}
 	return nil
 }
+
+var errEncoding = &auth.Failure{Condition: auth.IncorrectEncoding, Text: "this is not base64 (RFC 4648 section 4)"}
 
 // decode reads the data of <auth/> or <response/> as sections 6.4.2 and 13.9.1 say: strict base64 without white space,
 // "=" for data of no length. Without any text the data is nil, which is no initial response, and an empty response.
@@ -119,5 +124,5 @@ func decode(el *xmlstream.Element) ([]byte, error) {
 			return b, nil
 		}
 	}
-	return nil, &auth.Failure{Condition: auth.IncorrectEncoding, Text: "this is not base64 (RFC 4648 section 4)"}
+	return nil, errEncoding
 }

@@ -29,9 +29,16 @@ type Host interface {
 	// Bind makes a session of an authenticated stream. An empty resource has one generated. ctx bounds the call
 	// only. An error that is not a *stanza.Error is a fault of ours.
 	Bind(ctx context.Context, local, resource string, c session.Conn) (Session, error)
+	// Inline names what a client may ask for with BindInline.
+	Inline() []string
+	// BindInline makes a session as a client asks for it while it authenticates (XEP-0386), and gives the answers to all that
+	// it asks for. The error is as Bind's.
+	BindInline(ctx context.Context, local string, b host.InlineBind, c session.Conn) (Session, []*xmlstream.Element, error)
 	// Resume goes on with a session of a user that has lost its connection. The error is a *host.NotResumed: the client
 	// may bind a resource; a *session.TooHigh; or a fault. ctx bounds the call only.
 	Resume(ctx context.Context, local string, r host.Resumption, c session.Conn) (Session, error)
+	// ResumeInline does, too, and leaves it to the caller to tell the client how many of its stanzas were handled.
+	ResumeInline(ctx context.Context, local string, r host.Resumption, c session.Conn) (s Session, handled uint32, err error)
 }
 
 // Session is a bound session as its connection's reader sees it.

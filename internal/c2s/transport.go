@@ -29,8 +29,8 @@ type Transport interface {
 
 	// Open answers the peer's stream header with ours, and the features, which are nil when an error follows.
 	Open(h Header, features *xmlstream.Element) error
-	// Write sends an element of the negotiation.
-	Write(el *xmlstream.Element) error
+	// Write sends elements of the negotiation, in order, with as few writes as may be.
+	Write(els ...*xmlstream.Element) error
 	// Send sends stanzas, in order, with as few writes as may be.
 	Send(ws []stanza.Wire) error
 

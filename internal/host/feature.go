@@ -20,6 +20,9 @@ type Feature struct {
 	// Nonzas deal with what a client that is bound sends beside stanzas, by namespace; two features must not share one.
 	Nonzas map[string]NonzaHandler
 
+	// Inline is what a client may ask for in its request to bind a resource.
+	Inline []Inline
+
 	// Opened is called when a session was bound, by the goroutine that binds it; Closed when it has ended.
 	Opened, Closed func(ctx context.Context, s *session.Session)
 
@@ -37,6 +40,16 @@ type Feature struct {
 // Disco is what a feature adds to the answers of service discovery (XEP-0030).
 type Disco struct {
 	Host, Account []string // namespaces of features
+}
+
+// Inline is what a feature does when a resource is bound by XEP-0386, where the request and its answer have room for it.
+type Inline struct {
+	Var   string // announced to clients; "" is not: then there is nothing to ask for, but something to answer
+	Space string // of the element in the request
+	// Bound is called for each session that is bound so, after Opened: nothing was written to the client by then, and
+	// nothing came from it. asked is the client's element, nil when there is none. It gives what the answer is to have,
+	// nil for nothing. Somebody waits for it: ctx says how long.
+	Bound func(ctx context.Context, s *session.Session, asked *xmlstream.Element) *xmlstream.Element
 }
 
 // Target says on whose behalf the server answers an iq.

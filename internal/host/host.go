@@ -145,6 +145,11 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 	if resource == "" {
 		resource = generateResource()
 	}
+	return h.bind(ctx, local, resource, c, nil)
+}
+
+// bind has inline, if it is not nil, deal with the session when the features know it, and before it is written to.
+func (h *Host) bind(ctx context.Context, local, resource string, c session.Conn, inline func(*session.Session)) (*session.Session, error) {
 	full, err := jid.New(local, h.Name(), resource)
 	if err != nil {
 		return nil, stanza.NewError(stanza.BadRequest, "the resource is not valid: "+err.Error())
@@ -169,6 +174,9 @@ func (h *Host) Bind(ctx context.Context, local, resource string, c session.Conn)
 		if f.Opened != nil {
 			f.Opened(s.Context(), s)
 		}
+	}
+	if inline != nil {
+		inline(s)
 	}
 	return s, nil
 }

@@ -33,20 +33,32 @@ func (e *NotResumed) Error() string { return "not resumed: " + string(e.Conditio
 // Resume goes on, on a new connection, with a session of a user. A session of somebody else, or of somebody who has signed
 // in with another password, is none. The error is a *NotResumed or a *session.TooHigh. ctx bounds the call only.
 func (h *Host) Resume(ctx context.Context, local string, r Resumption, c session.Conn) (*session.Session, error) {
+	s, _, err := h.resume(ctx, local, r, func(s *session.Session) (uint32, error) { return 0, s.Resume(ctx, c, r.Handled) })
+	return s, err
+}
+
+// ResumeInline is Resume for who tells the client itself how many of its stanzas were handled, see
+// session.Session.ResumeInline.
+func (h *Host) ResumeInline(ctx context.Context, local string, r Resumption, c session.Conn) (s *session.Session, handled uint32, err error) {
+	return h.resume(ctx, local, r, func(s *session.Session) (uint32, error) { return s.ResumeInline(ctx, c, r.Handled) })
+}
+
+func (h *Host) resume(ctx context.Context, local string, r Resumption,
+	attach func(*session.Session) (uint32, error)) (*session.Session, uint32, error) {
 	if h.opts.Resume == 0 {
-		return nil, &NotResumed{Condition: stanza.FeatureNotImplemented}
+		return nil, 0, &NotResumed{Condition: stanza.FeatureNotImplemented}
 	}
 	for _, s := range h.online.of(local) {
 		if !s.ResumedBy(r.ID, r.Credential) {
 			continue
 		}
-		err := s.Resume(ctx, c, r.Handled)
+		handled, err := attach(s)
 		var wrong *session.TooHigh
 		switch {
 		case err == nil:
-			return s, nil
+			return s, handled, nil
 		case errors.As(err, &wrong):
-			return nil, err
+			return nil, 0, err
 		case s.Context().Err() != nil: // it has just ended
 			h.remember(s)
 		}
@@ -56,7 +68,7 @@ func (h *Host) Resume(ctx context.Context, local string, r Resumption, c session
 	if receipt, found := h.past.find(local, r.ID, r.Credential); found {
 		refused.Handled, refused.Known = receipt.Handled(ctx)
 	}
-	return nil, refused
+	return nil, 0, refused
 }
 
 // remember keeps what a client that comes back too late may be told of its session.

@@ -12,6 +12,8 @@ const (
 	Stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"  // RFC 6120 section 8.3: stanza errors
 	TLS     = "urn:ietf:params:xml:ns:xmpp-tls"      // RFC 6120 section 5
 	SASL    = "urn:ietf:params:xml:ns:xmpp-sasl"     // RFC 6120 section 6
+	SASL2   = "urn:xmpp:sasl:2"                      // XEP-0388 v1.0.4: SASL without a restart of the stream
+	Bind2   = "urn:xmpp:bind:0"                      // XEP-0386 v1.1.0: a resource bound as the client signs in
 	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v1.0.0: channel-binding types
 	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121

@@ -78,20 +78,7 @@ func (s *Session) Manage(resume bool, max time.Duration, credential uint64) bool
 	if s.managed.Load() != nil {
 		return false
 	}
-	m := &managed{credential: credential}
-	enabled := xmlstream.New(ns.SM, "enabled")
-	if s.opts.Resume > 0 && resume {
-		m.window = s.opts.Resume
-		if max > 0 {
-			m.window = min(m.window, max)
-		}
-		var id [16]byte
-		rand.Read(id[:]) // never fails (crypto/rand)
-		m.id = base64.RawURLEncoding.EncodeToString(id[:])
-		enabled.SetAttr("id", m.id)
-		enabled.SetAttr("resume", "true")
-		enabled.SetAttr("max", strconv.Itoa(int(m.window.Seconds())))
-	}
+	m, enabled := s.manage(resume, max, credential)
 	if h := s.holds.Load(); h != nil {
 		h.forget()
 	}
@@ -110,6 +97,36 @@ func (s *Session) Manage(resume bool, max time.Duration, credential uint64) bool
 		go s.write(life)
 	}
 	return true
+}
+
+// ManageInline is Manage for a session that is not opened yet, whose client is told by what it gives, before anything that
+// waits for it: as in the answer to a request that binds its resource, too (XEP-0198, "Enable Stream Management Inline").
+func (s *Session) ManageInline(resume bool, max time.Duration, credential uint64) (enabled *xmlstream.Element) {
+	m, enabled := s.manage(resume, max, credential)
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if s.out.closed == nil { // otherwise it ends as soon as it is opened
+		s.managed.Store(m)
+	}
+	return enabled
+}
+
+func (s *Session) manage(resume bool, max time.Duration, credential uint64) (m *managed, enabled *xmlstream.Element) {
+	m = &managed{credential: credential}
+	enabled = xmlstream.New(ns.SM, "enabled")
+	if s.opts.Resume > 0 && resume {
+		m.window = s.opts.Resume
+		if max > 0 {
+			m.window = min(m.window, max)
+		}
+		var id [16]byte
+		rand.Read(id[:]) // never fails (crypto/rand)
+		m.id = base64.RawURLEncoding.EncodeToString(id[:])
+		enabled.SetAttr("id", m.id)
+		enabled.SetAttr("resume", "true")
+		enabled.SetAttr("max", strconv.Itoa(int(m.window.Seconds())))
+	}
+	return m, enabled
 }
 
 // Managed tells whether the client acknowledges stanzas.

@@ -157,9 +157,20 @@ func (s *Session) expire(life uint32) {
 // holds are waited for, so that it knows which to send again. The error is a *TooHigh, or says that the session has
 // ended, or was resumed by somebody else meanwhile, or that ctx is done.
 func (s *Session) Resume(ctx context.Context, c Conn, h uint32) error {
+	_, err := s.resume(ctx, c, h, false)
+	return err
+}
+
+// ResumeInline is Resume for who tells the client itself how many of its stanzas were handled, before c lets anything else
+// through (XEP-0198, "Inline Stream Resumption").
+func (s *Session) ResumeInline(ctx context.Context, c Conn, h uint32) (handled uint32, err error) {
+	return s.resume(ctx, c, h, true)
+}
+
+func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (handled uint32, err error) {
 	old, life, lived, err := s.seize(c, h)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if held := s.holds.Load(); held != nil {
 		err = held.wait(ctx, s.ctx)
@@ -177,8 +188,8 @@ func (s *Session) Resume(ctx context.Context, c Conn, h uint32) error {
 			}
 		})
 	default:
-		m.attach(s, h)
-		life = o.life
+		m.attach(s, h, inline)
+		life, handled = o.life, m.received.Load()
 		s.tell(func() {
 			if s.opts.Resumed != nil {
 				s.opts.Resumed(s, old, c.Info())
@@ -191,11 +202,11 @@ func (s *Session) Resume(ctx context.Context, c Conn, h uint32) error {
 		s.telling()
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	go s.write(life)
 	s.Log().Info("session resumed", "from", old.RemoteAddr)
-	return nil
+	return handled, nil
 }
 
 // seize takes the session from its connection, if it lives, for another. It is then detached, as if its connection had
@@ -229,9 +240,9 @@ func (s *Session) seize(c Conn, h uint32) (old ConnInfo, life uint32, lived bool
 	return old, o.life, true, nil
 }
 
-// attach queues what a client that has handled h stanzas is to get on its new connection. The caller holds the outbox's
-// mutex.
-func (m *managed) attach(s *Session, h uint32) {
+// attach queues what a client that has handled h stanzas is to get on its new connection; that it is resumed, too, unless
+// it is told inline. The caller holds the outbox's mutex.
+func (m *managed) attach(s *Session, h uint32, inline bool) {
 	o := &s.out
 	if err := m.ack(h); err != nil {
 		return // cannot be: it was checked, and nothing has been sent since
@@ -241,17 +252,20 @@ func (m *managed) attach(s *Session, h uint32) {
 	m.detached = false
 	m.away.Store(false)
 	m.progress = time.Now()
-	resumed := stanza.NewNonza(xmlstream.New(ns.SM, "resumed", "previd", m.id,
-		"h", strconv.FormatUint(uint64(m.received.Load()), 10)))
 	all := slices.Concat(m.unacked, m.waiting)
-	o.queue = append(make([]stanza.Wire, 0, 1+len(all)), resumed)
+	o.queue, o.bytes = make([]stanza.Wire, 0, 1+len(all)), m.bytes
+	if !inline {
+		resumed := stanza.NewNonza(xmlstream.New(ns.SM, "resumed", "previd", m.id,
+			"h", strconv.FormatUint(uint64(m.received.Load()), 10)))
+		o.queue = append(o.queue, resumed)
+		o.bytes += cost(resumed)
+	}
 	m.stamps = make([]time.Time, 0, len(all))
 	for _, l := range all {
 		o.queue = append(o.queue, l.Wire)
 		m.stamps = append(m.stamps, l.At)
 	}
 	m.sent -= uint32(len(m.unacked))
-	o.bytes = m.bytes + cost(resumed)
 	m.unacked, m.waiting, m.bytes = nil, nil, 0
 	o.writing, o.taken = true, time.Now()
 }

@@ -103,17 +103,19 @@ func (s *session) Open(h c2s.Header, features *xmlstream.Element) error {
 }
 
 // Write implements c2s.Transport.
-func (s *session) Write(el *xmlstream.Element) error {
+func (s *session) Write(els ...*xmlstream.Element) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.write(el)
+	return s.write(els...)
 }
 
-func (s *session) write(el *xmlstream.Element) error {
+func (s *session) write(els ...*xmlstream.Element) error {
 	if s.over {
 		return errEnded
 	}
-	s.appendElement(el)
+	for _, el := range els {
+		s.appendElement(el)
+	}
 	s.pump()
 	s.watch()
 	return nil

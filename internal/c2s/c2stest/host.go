@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,8 @@ type Hosts struct {
 
 	// OnBind, when it is set before the first client connects, may refuse or fail.
 	OnBind func(resource string) error
+	// OnOpen, likewise, sees each session before it is opened.
+	OnOpen func(*session.Session)
 	// OnReceive, likewise, sees each stanza before it is echoed.
 	OnReceive func(*session.Session, *xmlstream.Element)
 	// Closed gets the reason of each session that has ended.
@@ -147,6 +150,32 @@ func (v virtual) Auth() *auth.Server { return v.sasl }
 
 // Bind implements c2s.Host.
 func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn) (c2s.Session, error) {
+	return v.bind(local, resource, c, func(*session.Session) {})
+}
+
+// Inline implements c2s.Host: what Asked names.
+func (v virtual) Inline() []string { return []string{Asked} }
+
+// Asked is a namespace whose elements a client may send in its request to bind a resource; they come back.
+const Asked = "urn:test:asked"
+
+// BindInline implements c2s.Host.
+func (v virtual) BindInline(_ context.Context, local string, b host.InlineBind, c session.Conn) (c2s.Session, []*xmlstream.Element, error) {
+	var answers []*xmlstream.Element
+	s, err := v.bind(local, strings.Trim(b.Tag+"/"+b.Client, "/"), c, func(s *session.Session) {
+		if m := b.Manage; m != nil {
+			answers = append(answers, s.ManageInline(m.Resume, m.Max, m.Credential))
+		}
+		for _, el := range b.Asked {
+			if el.Space == Asked {
+				answers = append(answers, el)
+			}
+		}
+	})
+	return s, answers, err
+}
+
+func (v virtual) bind(local, resource string, c session.Conn, inline func(*session.Session)) (c2s.Session, error) {
 	if v.OnBind != nil {
 		if err := v.OnBind(resource); err != nil {
 			return nil, err
@@ -176,18 +205,35 @@ func (v virtual) Bind(_ context.Context, local, resource string, c session.Conn)
 	}
 	v.sessions[full] = s
 	v.mu.Unlock()
+	if v.OnOpen != nil {
+		v.OnOpen(s)
+	}
+	inline(s)
 	s.Opened()
 	return bound{s, v.Hosts, c}, nil
 }
 
 // Resume implements c2s.Host.
 func (v virtual) Resume(ctx context.Context, local string, r host.Resumption, c session.Conn) (c2s.Session, error) {
+	return v.resume(local, r, c, func(s *session.Session) error { return s.Resume(ctx, c, r.Handled) })
+}
+
+// ResumeInline implements c2s.Host.
+func (v virtual) ResumeInline(ctx context.Context, local string, r host.Resumption, c session.Conn) (s c2s.Session, handled uint32, err error) {
+	s, err = v.resume(local, r, c, func(s *session.Session) (err error) {
+		handled, err = s.ResumeInline(ctx, c, r.Handled)
+		return err
+	})
+	return s, handled, err
+}
+
+func (v virtual) resume(local string, r host.Resumption, c session.Conn, attach func(*session.Session) error) (c2s.Session, error) {
 	s := v.resumable(local, r)
 	if s == nil {
 		return nil, &host.NotResumed{Condition: stanza.ItemNotFound}
 	}
 	var wrong *session.TooHigh
-	switch err := s.Resume(ctx, c, r.Handled); {
+	switch err := attach(s); {
 	case errors.As(err, &wrong):
 		return nil, err
 	case err != nil:

@@ -25,10 +25,12 @@ func (t *transport) Open(h c2s.Header, features *xmlstream.Element) error {
 }
 
 // Write implements c2s.Transport.
-func (t *transport) Write(el *xmlstream.Element) error {
+func (t *transport) Write(els ...*xmlstream.Element) error {
 	buf := c2s.GetBuffer()
 	defer c2s.PutBuffer(buf)
-	*buf = c2s.AppendElement(*buf, el, false)
+	for _, el := range els {
+		*buf = c2s.AppendElement(*buf, el, false)
+	}
 	return t.write(*buf)
 }
 

@@ -31,10 +31,15 @@ func openElement(h c2s.Header) *xmlstream.Element {
 }
 
 // Write implements c2s.Transport.
-func (t *transport) Write(el *xmlstream.Element) error {
+func (t *transport) Write(els ...*xmlstream.Element) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.writeElement(el)
+	for _, el := range els {
+		if err := t.writeElement(el); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeElement writes a message; mu is held.

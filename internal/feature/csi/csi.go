@@ -6,6 +6,8 @@
 package csi
 
 import (
+	"context"
+
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/ns"
@@ -20,7 +22,16 @@ func New() host.Feature {
 		Name:   "csi",
 		Stream: func() *xmlstream.Element { return xmlstream.New(ns.CSI, "csi") },
 		Nonzas: map[string]host.NonzaHandler{ns.CSI: take},
+		Inline: []host.Inline{{Var: ns.CSI, Space: ns.CSI, Bound: bound}},
 	}
+}
+
+// bound begins a session in the state that its client asks for (XEP-0386).
+func bound(_ context.Context, s *session.Session, asked *xmlstream.Element) *xmlstream.Element {
+	if asked != nil {
+		take(s, asked)
+	}
+	return nil
 }
 
 // take takes what a client says of itself. "There is no reply from the server to either of these elements."
