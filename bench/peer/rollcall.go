@@ -14,6 +14,7 @@ import (
 	"rollcall/internal/store"
 )
 
+// No client is slowed down (limits.rate), or it would be the limit that is measured.
 const rollcallConfig = `data_dir = %q
 
 [listen]
@@ -24,6 +25,9 @@ http = %q
 cert = %q
 key  = %q
 require = false
+
+[limits]
+rate = 0
 
 [[host]]
 name = %q

@@ -25,6 +25,8 @@ type conn struct {
 
 	credential uint64 // what the client signed in with, see auth.Exchange
 
+	meter Meter // of what the client sends; not in use while its server is nil
+
 	gate session.Latch // the session may write: the answer to its bind request is out
 	over session.Latch // End or Abort is through
 
@@ -138,7 +140,9 @@ func (c *conn) take(s Session, ev *Event) (done bool, err error) {
 	case ev.Element.Space != ns.Client && s.Nonza(ev.Element):
 	default:
 		c.setLang(ev.Element)
+		toEverybody := ev.Element.Local == "presence" && ev.Element.Attr("to") == ""
 		s.Receive(ev.Element)
+		c.pay(toEverybody)
 	}
 	return false, nil
 }

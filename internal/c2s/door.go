@@ -22,8 +22,9 @@ type door struct {
 	said    time.Time // when refusals were last logged
 }
 
-// ErrCrowded is the reason to refuse a connection while too many others wait to be authenticated.
-var ErrCrowded = errors.New("too many connections that have not signed in")
+// ErrCrowded is the reason to refuse a connection while too many others wait to be authenticated, or there is no memory
+// to spare.
+var ErrCrowded = errors.New("the server takes no more connections now")
 
 // Ticket is an admitted connection.
 type Ticket struct {
@@ -32,7 +33,8 @@ type Ticket struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	inside bool // it has a session, and no longer counts
+	inside   bool // it has a session, and no longer counts
+	measured bool // by Pace
 }
 
 // Admit asks for room for a connection, before anything is read from it. A ticket is given to Start, or else
@@ -47,8 +49,8 @@ func (s *Server) Admit(addr netip.Addr) (*Ticket, error) {
 	if s.ctx.Err() != nil {
 		return nil, errShutdown
 	}
-	tk := &Ticket{srv: s, origin: origin(addr)}
-	if err := s.door.enter(tk.origin); err != nil {
+	tk := &Ticket{srv: s, origin: origin(addr), measured: s.opts.Pace.measured(addr)}
+	if err := s.door.enter(tk.origin, s.opts.Full != nil && s.opts.Full()); err != nil {
 		return nil, err
 	}
 	s.wg.Add(1)
@@ -58,6 +60,10 @@ func (s *Server) Admit(addr netip.Addr) (*Ticket, error) {
 
 // Release gives up a ticket whose connection was not started.
 func (tk *Ticket) Release() { tk.leave() }
+
+// Measure has what comes over the connection measured wherever it comes from: the address that was admitted is not the
+// client's.
+func (tk *Ticket) Measure() { tk.measured = tk.srv.opts.Pace.Rate > 0 }
 
 // bound stops counting: the connection has a session.
 func (tk *Ticket) bound() {
@@ -91,12 +97,16 @@ func origin(a netip.Addr) netip.Prefix {
 	return p
 }
 
-func (d *door) enter(from netip.Prefix) error {
+func (d *door) enter(from netip.Prefix, full bool) error {
 	d.mu.Lock()
-	if d.waiting >= d.total || d.from[from] >= d.perAddress {
+	if full || d.waiting >= d.total || d.from[from] >= d.perAddress {
 		refused, waiting := d.refuse(), d.waiting
 		d.mu.Unlock()
-		if refused > 0 {
+		switch {
+		case refused == 0:
+		case full:
+			d.log.Error("connections refused: no memory to spare, see limits.memory", "count", refused)
+		default:
 			d.log.Warn("connections refused: too many that have not signed in", "count", refused, "last_from", from,
 				"waiting", waiting)
 		}

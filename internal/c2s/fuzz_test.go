@@ -44,6 +44,7 @@ func (r *replay) Next() (c2s.Event, error) {
 	return c2s.Event{Kind: ev.Kind, Element: ev.Element}, nil
 }
 func (r *replay) SetLimits(l xmlstream.Limits) { r.in.SetLimits(l) }
+func (r *replay) Measure(*c2s.Meter)           {}
 func (r *replay) Restart()                     { r.in.Restart() }
 
 func (r *replay) Open(h c2s.Header, features *xmlstream.Element) error {

@@ -86,6 +86,10 @@ type Options struct {
 	PerAddress int
 	// Total bounds those of all addresses; 8192.
 	Total int
+	// Pace is how fast each client may send; the zero value: as fast as it likes.
+	Pace Pace
+	// Full tells whether the server has no memory to spare: no connection is admitted then. It may be nil.
+	Full func() bool
 	// Features gives stream features of a host that are announced after authentication, beside ours; it may be nil.
 	Features func(domain string) []*xmlstream.Element
 	Log      *slog.Logger
@@ -116,6 +120,9 @@ type Server struct {
 	ctx  context.Context
 	door door
 
+	epoch time.Time     // what Meters count from
+	burst time.Duration // that Pace's burst is worth
+
 	mu sync.Mutex     // orders Admit before Wait
 	wg sync.WaitGroup // admitted connections
 }
@@ -129,7 +136,11 @@ var (
 // system-shutdown; sessions are for their hosts to end.
 func New(ctx context.Context, o Options) *Server {
 	o.setDefaults()
-	return &Server{opts: o, ctx: ctx, door: door{perAddress: o.PerAddress, total: o.Total, log: o.Log}}
+	s := &Server{opts: o, ctx: ctx, door: door{perAddress: o.PerAddress, total: o.Total, log: o.Log}, epoch: time.Now()}
+	if o.Pace.Rate > 0 {
+		s.burst = time.Duration(o.Pace.Burst) * time.Second / time.Duration(o.Pace.Rate)
+	}
+	return s
 }
 
 // Wait waits until New's context has ended and every connection is gone.
@@ -143,6 +154,10 @@ func (s *Server) Wait() {
 // Start runs an admitted connection until it ends, in a goroutine of its own.
 func (s *Server) Start(tk *Ticket, t Transport) {
 	c := &conn{srv: s, t: t}
+	if tk.measured {
+		c.meter.srv = s
+		t.Measure(&c.meter)
+	}
 	go func() {
 		sess := c.negotiate(tk)
 		if sess == nil {

@@ -23,17 +23,17 @@ import (
 
 // inBubble runs a test over every transport, in fake time.
 func inBubble(t *testing.T, test func(t *testing.T, hosts *c2stest.Hosts, stop func(), dial func() *c2stest.Peer)) {
-	inBubbleWith(t, func(h *c2stest.Hosts) c2s.Hosts { return h }, test)
+	inBubbleWith(t, func(h *c2stest.Hosts) c2s.Options { return c2s.Options{Hosts: h} }, test)
 }
 
-// inBubbleWith wraps the hosts.
-func inBubbleWith(t *testing.T, wrap func(*c2stest.Hosts) c2s.Hosts,
+// inBubbleWith has options of its own.
+func inBubbleWith(t *testing.T, options func(*c2stest.Hosts) c2s.Options,
 	test func(t *testing.T, hosts *c2stest.Hosts, stop func(), dial func() *c2stest.Peer)) {
 	quiet := slog.New(slog.DiscardHandler)
 	t.Run("tcp", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hosts := c2stest.NewHosts(t)
-			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: wrap(hosts)})
+			srv, stop := c2stest.NewServer(t, options(hosts))
 			l := c2stest.NewPipes()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -48,7 +48,7 @@ func inBubbleWith(t *testing.T, wrap func(*c2stest.Hosts) c2s.Hosts,
 	t.Run("websocket", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hosts := c2stest.NewHosts(t)
-			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: wrap(hosts)})
+			srv, stop := c2stest.NewServer(t, options(hosts))
 			l := c2stest.NewPipes()
 			// Not the 30 s that sign-in may take: a pipe has no buffer, and while the client writes its pong into one, our
 			// last frame would wait in the other.
@@ -68,7 +68,7 @@ func inBubbleWith(t *testing.T, wrap func(*c2stest.Hosts) c2s.Hosts,
 	t.Run("bosh", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hosts := c2stest.NewHosts(t)
-			srv, stop := c2stest.NewServer(t, c2s.Options{Hosts: wrap(hosts)})
+			srv, stop := c2stest.NewServer(t, options(hosts))
 			l := c2stest.NewPipes()
 			h := &http.Server{Handler: bosh.Handler(srv, bosh.Options{Log: quiet})}
 			defer h.Close()
@@ -179,7 +179,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 
 // A host may write to a session as soon as it knows it; the client sees the answer to its bind request first.
 func TestNothingPrecedesTheBoundResource(t *testing.T) {
-	wrap := func(h *c2stest.Hosts) c2s.Hosts { return earlyHosts{h} }
+	wrap := func(h *c2stest.Hosts) c2s.Options { return c2s.Options{Hosts: earlyHosts{h}} }
 	inBubbleWith(t, wrap, func(t *testing.T, hosts *c2stest.Hosts, _ func(), dial func() *c2stest.Peer) {
 		p := dial()
 		p.SignIn()

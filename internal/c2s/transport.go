@@ -24,6 +24,8 @@ type Transport interface {
 	Next() (Event, error)
 	// SetLimits bounds the elements that Next reads from now on.
 	SetLimits(xmlstream.Limits)
+	// Measure has every byte that is read from now on counted by m. It is called once, before anything is read, or never.
+	Measure(m *Meter)
 	// Restart says that the peer begins a new stream now, after SASL: the next event is an Open.
 	Restart()
 

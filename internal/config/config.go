@@ -87,17 +87,21 @@ type HTTP struct {
 
 // Limits bound what one client may cost. Sizes are bytes.
 type Limits struct {
-	StanzaBytes       int           // one stanza of a signed-in client
-	PreAuthBytes      int           // one element of a client that has not signed in
-	PreAuthTimeout    time.Duration // from connection to resource binding
-	PreAuthPerAddress int           // connections of one address that have not signed in
-	SessionsPerUser   int           // resources online at a time
-	OutboxBytes       int           // waiting to be written to one client
-	WriteStall        time.Duration // how long a client may accept nothing
-	Resume            time.Duration // how long a session may outlive its connection; 0: not at all
-	Unacked           int           // stanzas that may wait to be acknowledged, or for a client that is away
-	DetachedPerUser   int           // sessions without a connection
-	IdleStanzas       int           // that wait for a client at which nobody looks; 0: none
+	StanzaBytes       int            // one stanza of a signed-in client
+	PreAuthBytes      int            // one element of a client that has not signed in
+	PreAuthTimeout    time.Duration  // from connection to resource binding
+	PreAuthPerAddress int            // connections of one address that have not signed in
+	SessionsPerUser   int            // resources online at a time
+	OutboxBytes       int            // waiting to be written to one client
+	WriteStall        time.Duration  // how long a client may accept nothing
+	Resume            time.Duration  // how long a session may outlive its connection; 0: not at all
+	Unacked           int            // stanzas that may wait to be acknowledged, or for a client that is away
+	DetachedPerUser   int            // sessions without a connection
+	IdleStanzas       int            // that wait for a client at which nobody looks; 0: none
+	Rate              int            // bytes that a client may send in a second; 0: as many as it likes
+	Burst             int            // bytes at once
+	RateExempt        []netip.Prefix // clients that may send as fast as they like
+	Memory            int64          // bytes that the server may use; 0: what the system allows
 }
 
 // Log is how the server logs, on standard error.

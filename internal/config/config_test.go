@@ -72,6 +72,10 @@ resume = "1m"
 unacked = 50
 detached_per_user = 2
 idle_stanzas = 30
+rate = 0
+burst = "100 kB"
+rate_exempt = []
+memory = "2 GiB"
 [log]
 level = "debug"
 format = "json"
@@ -126,9 +130,10 @@ roster.url = "http://b/%s"
 			ACME{"", "https://ca.example/dir", filepath.Join(dir, "ca.pem"), filepath.Join(dir, "acme"), []string{"www.example.com"}}},
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
-		HTTP:   HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
-		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30},
-		Log:    Log{slog.LevelDebug, "json"},
+		HTTP: HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
+		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30,
+			0, 100_000, nil, 2 << 30},
+		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},

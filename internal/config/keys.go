@@ -106,6 +106,15 @@ func rootKeys() []key {
 		duration("limits.write_stall", "30s", func(t target) *time.Duration { return &t.Limits.WriteStall },
 			time.Second, time.Hour, "How long a client may accept nothing, before its session ends"),
 
+		sizeOrZero("limits.rate", "16 KiB", func(t target) *int { return &t.Limits.Rate }, 1<<10, 1<<30,
+			"What a client may send in a second, in the long run; one that sends more is read more slowly. A stanza counts as 1/64 of it at least, a presence for all contacts as all of it. 0 is no limit"),
+		size("limits.burst", "64 KiB", func(t target) *int { return &t.Limits.Burst }, 4<<10, 1<<30,
+			"What it may send at once, after it has been silent"),
+		networks("limits.rate_exempt", []string{"127.0.0.0/8", "::1"}, func(t target) *[]netip.Prefix { return &t.Limits.RateExempt },
+			"Clients that may send as fast as they like, by address or network: programs on this machine. With a proxy here that does not tell who its clients are, let it be empty"),
+		sizeOrZero("limits.memory", 0, func(t target) *int64 { return &t.Limits.Memory }, 64<<20, 1<<50,
+			"Memory that the server may use: beyond 80 % of it no client is let in any more, and GOMEMLIMIT, unless the environment sets it, is 90 % of it. 0 is what the control group allows (MemoryMax of systemd, a container's limit), or what the machine has"),
+
 		duration("limits.resume", "10m", func(t target) *time.Duration { return &t.Limits.Resume },
 			0, 24*time.Hour, "How long a client that has lost its connection may come back to its session (XEP-0198); 0 is not at all"),
 		count("limits.unacked", 500, func(t target) *int { return &t.Limits.Unacked }, 10, 100_000,

@@ -87,6 +87,20 @@ func size[T int | int64](name string, def any, field func(target) *T, least, mos
 	}}
 }
 
+// sizeOrZero is a size that may also be 0, which stands for something else.
+func sizeOrZero[T int | int64](name string, def any, field func(target) *T, least, most int64, doc string) key {
+	k := size(name, def, field, least, most, doc)
+	set := k.set
+	k.set = func(t target, v any) error {
+		if n, err := parseSize(v); err == nil && n == 0 {
+			*field(t) = 0
+			return nil
+		}
+		return set(t, v)
+	}
+	return k
+}
+
 // parseSize reads a number of bytes: 262144 or "256 KiB".
 func parseSize(v any) (int64, error) {
 	if n, ok := v.(int64); ok {

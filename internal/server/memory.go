@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -25,8 +26,9 @@ const (
 	returnBytes = 4 << 20   // allocated since memory was last given back, for it to be worth while
 )
 
-// keepMemory paces the collector until ctx is done.
-func keepMemory(ctx context.Context) {
+// keepMemory paces the collector, and looks after the memory that is allowed, until ctx is done.
+func keepMemory(ctx context.Context, a *allowance, log *slog.Logger) {
+	defer a.limitHeap(log)()
 	pace := os.Getenv("GOGC") == ""
 	if pace {
 		before := debug.SetGCPercent(100)
@@ -52,6 +54,7 @@ func keepMemory(ctx context.Context) {
 			returned = allocated
 		}
 		last = allocated
+		a.look(usedMemory(), log)
 		select {
 		case <-ctx.Done():
 			return

@@ -65,6 +65,7 @@ type Server struct {
 	c2s       *c2s.Server
 	bosh      *bosh.Manager
 	admin     *admin.API
+	memory    *allowance
 	http      *http.Server
 
 	// The three ages of a server: while accepting it takes new connections, while alive its hosts and HTTP handlers
@@ -94,8 +95,8 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	s := &Server{
 		cfg: cfg, loaded: cfg, opts: o, log: o.Log,
 		registry: host.NewRegistry(), directory: contacts.NewDirectory(), sasl: make(map[string]*auth.Server),
-		metrics: metrics.New(o.Version),
-		ready:   make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
+		metrics: metrics.New(o.Version), memory: newAllowance(cfg.Limits.Memory),
+		ready: make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
 	}
 	ctx = context.WithoutCancel(ctx)
 	s.rosters, s.stopRosters = context.WithCancel(ctx)
@@ -136,6 +137,8 @@ func (s *Server) build(ctx context.Context) (err error) {
 		PreAuth:        xmlstream.Limits{Bytes: s.cfg.Limits.PreAuthBytes},
 		Limits:         xmlstream.Limits{Bytes: s.cfg.Limits.StanzaBytes},
 		PerAddress:     s.cfg.Limits.PreAuthPerAddress,
+		Pace:           c2s.Pace{Rate: s.cfg.Limits.Rate, Burst: s.cfg.Limits.Burst, Exempt: s.cfg.Limits.RateExempt},
+		Full:           s.memory.full.Load,
 		Features:       s.streamFeatures,
 		Log:            s.log,
 	})
@@ -182,7 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		s.serve()
 		if !s.opts.LeaveMemory {
-			s.serving.Go(func() { keepMemory(s.alive) })
+			s.serving.Go(func() { keepMemory(s.alive, s.memory, s.log) })
 		}
 		close(s.ready)
 		s.log.Info("ready", "version", s.opts.Version)

@@ -38,6 +38,9 @@ type Options struct {
 // readTimeout bounds how long the body of a request may take to arrive.
 const readTimeout = 30 * time.Second
 
+// requestCost is what a request costs beside its body: about as many bytes as browsers send before it.
+const requestCost = 512
+
 // Handler answers the requests of BOSH clients. The sessions run on srv and are its to wait for; held requests are
 // answered when their session ends.
 func Handler(srv *c2s.Server, o Options) *Manager {
@@ -117,8 +120,14 @@ func (h *Manager) post(w http.ResponseWriter, r *http.Request, client peer) {
 		limits := preAuth
 		if s != nil {
 			limits = s.inputLimits()
+			// A client that sends too fast waits here: its request is read no further.
+			s.meter().Wait(r.Context())
+			control.SetReadDeadline(time.Now().Add(readTimeout))
 		}
 		err = req.readPayloads(in, src, limits)
+	}
+	if s != nil {
+		s.meter().Charge(requestCost + src.read)
 	}
 	if src.end {
 		control.SetReadDeadline(time.Time{}) // the connection serves other requests as well
@@ -166,8 +175,12 @@ func (h *Manager) admit(client peer) (*c2s.Ticket, error) {
 		return nil, c2s.ErrCrowded
 	}
 	tk, err := h.srv.Admit(client.IP)
-	if err != nil && client.user != "" {
+	switch {
+	case client.user == "":
+	case err != nil:
 		h.met()
+	default:
+		tk.Measure() // who signs the user in is trusted; who comes for the session is somebody else
 	}
 	return tk, err
 }
@@ -245,6 +258,7 @@ func (h *Manager) keep(s *session) {
 type source struct {
 	r    io.Reader
 	left int
+	read int
 	end  bool  // it is read to its end
 	err  error // the body did not come whole
 }
@@ -261,6 +275,7 @@ func (s *source) Read(b []byte) (int, error) {
 	}
 	n, err := s.r.Read(b[:min(len(b), s.left)])
 	s.left -= n
+	s.read += n
 	return n, s.note(err)
 }
 

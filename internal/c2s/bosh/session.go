@@ -52,6 +52,7 @@ type session struct {
 	closing  chan struct{}
 
 	limits xmlstream.Limits
+	took   *c2s.Meter // of what comes in requests; may be nil
 
 	ahead         bool // no client has come for it yet, see Prebind
 	secure, local bool
@@ -186,6 +187,13 @@ func (s *session) inputLimits() xmlstream.Limits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.limits
+}
+
+// meter is of what comes in requests; it may be nil.
+func (s *session) meter() *c2s.Meter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.took
 }
 
 // arrive takes a request. The answer comes to the waiter that it gives.

@@ -40,6 +40,13 @@ func (s *session) SetLimits(l xmlstream.Limits) {
 	s.limits = l
 }
 
+// Measure implements c2s.Transport.
+func (s *session) Measure(m *c2s.Meter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took = m
+}
+
 // Restart implements c2s.Transport: the client says it (XEP-0206 section 5).
 func (s *session) Restart() {}
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"rollcall/internal/c2s"
 )
 
 // source reads from a plain TCP connection. While it waits for the peer no buffer is held: an idle connection costs
@@ -15,6 +17,7 @@ type source struct {
 	net.Conn
 	raw  syscall.RawConn
 	try  func(fd uintptr) (done bool) // s.read, made once
+	took *c2s.Meter                   // of what is read; may be nil
 	held *[]byte                      // from buffers; holds what was read and not yet fetched, nil when that is nothing
 	rest []byte
 	err  error
@@ -82,12 +85,28 @@ func (s *source) Read(p []byte) (int, error) {
 			buffers.Put(s.held)
 			s.held, s.rest = nil, nil
 		}
+		s.took.Took(n)
 		return n, nil
 	}
 	if s.err != nil {
 		return 0, s.err
 	}
-	return s.Conn.Read(p)
+	n, err := s.Conn.Read(s.took.Limit(p))
+	s.took.Took(n)
+	return n, err
+}
+
+// measured is any other connection whose bytes are counted.
+type measured struct {
+	io.Reader
+	took *c2s.Meter
+}
+
+// Read implements io.Reader.
+func (m *measured) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(m.took.Limit(p))
+	m.took.Took(n)
+	return n, err
 }
 
 // buffered tells whether bytes were read that nobody has fetched.

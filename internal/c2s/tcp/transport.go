@@ -74,8 +74,20 @@ func (t *transport) startTLS(ctx context.Context) error {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	t.src = conn
-	t.in.SwitchSource(conn)
+	if t.idle.took != nil {
+		t.src = &measured{conn, t.idle.took}
+	}
+	t.in.SwitchSource(t.src)
 	return nil
+}
+
+// Measure implements c2s.Transport.
+func (t *transport) Measure(m *c2s.Meter) {
+	t.idle.took = m
+	if t.src != &t.idle {
+		t.src = &measured{t.src, m}
+		t.in.Init(t.src, xmlstream.Limits{})
+	}
 }
 
 // CanStartTLS implements c2s.Transport.

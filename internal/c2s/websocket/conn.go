@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"rollcall/internal/c2s"
 	"rollcall/internal/certs"
 )
 
@@ -14,6 +15,7 @@ type conn struct {
 	net.Conn
 	ending atomic.Bool
 	left   atomic.Int64 // how much may still be read once ending is set
+	took   *c2s.Meter   // of what is read; may be nil
 }
 
 // drainBytes is how much of a peer's unread data is taken while it is waited for the end of its side.
@@ -29,7 +31,10 @@ func (c *conn) end() {
 
 // Read implements net.Conn.
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+	n, err := c.Conn.Read(c.took.Limit(b))
+	if !c.ending.Load() {
+		c.took.Took(n)
+	}
 	if err == nil && c.ending.Load() && c.left.Add(-int64(n)) < 0 {
 		return n, errFlood
 	}

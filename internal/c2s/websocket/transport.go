@@ -122,6 +122,9 @@ func (t *transport) StartTLS(context.Context, *xmlstream.Element) error { return
 // SetLimits implements c2s.Transport.
 func (t *transport) SetLimits(l xmlstream.Limits) { t.limits = l }
 
+// Measure implements c2s.Transport. Frames are counted with what is in them, and those that carry nothing too.
+func (t *transport) Measure(m *c2s.Meter) { t.conn.took = m }
+
 // Restart implements c2s.Transport: a new <open/> says it all.
 func (t *transport) Restart() {
 	t.mu.Lock()
