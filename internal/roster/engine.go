@@ -51,6 +51,7 @@ type Engine struct {
 	opts  Options
 	ctx   context.Context
 	wg    sync.WaitGroup // fetches
+	more  chan func()    // what spawn has to be done, for a goroutine that waits for it
 	keep  *keeper
 	quit  context.CancelFunc // ends the keeper
 	saver sync.WaitGroup     // the keeper
@@ -67,7 +68,7 @@ type Engine struct {
 
 // New makes an engine whose fetches end with ctx. Call Stop when ctx is done.
 func New(ctx context.Context, o Options) *Engine {
-	e := &Engine{opts: o, ctx: ctx, users: make(map[string]*User), idle: list.New(),
+	e := &Engine{opts: o, ctx: ctx, more: make(chan func()), users: make(map[string]*User), idle: list.New(),
 		keep: newKeeper(o.Host, o.Store, o.Log)}
 	if o.Source == nil {
 		e.keep.stored = 0
@@ -98,10 +99,37 @@ func (e *Engine) Stop() {
 func (e *Engine) spawn(fn func()) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.stopped {
-		e.wg.Go(fn)
+	if e.stopped {
+		return false
 	}
-	return !e.stopped
+	select {
+	case e.more <- fn:
+	default:
+		e.wg.Go(func() { e.work(fn) })
+	}
+	return true
+}
+
+// lingering is how long a goroutine of spawn waits for more to do. Of many fetches in a row most then need not begin
+// one, and have it grow its stack for reading a document and telling what changed.
+const lingering = 100 * time.Millisecond
+
+// work runs fn, and what comes soon after it.
+func (e *Engine) work(fn func()) {
+	fn()
+	over := time.NewTimer(lingering)
+	defer over.Stop()
+	for {
+		select {
+		case fn := <-e.more:
+			fn()
+			over.Reset(lingering)
+		case <-over.C:
+			return
+		case <-e.ctx.Done():
+			return
+		}
+	}
 }
 
 // Attach makes a user online: changes of the roster go to l, and failed fetches are tried again until Detach. A user

@@ -3,7 +3,6 @@ package roster
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"rollcall/internal/metrics"
@@ -53,14 +52,9 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 		return results
 	}
 	began := time.Now()
-	type job struct {
-		index  int
-		user   *User
-		ticket uint64
-	}
 	// All copies are marked before the first is fetched: what comes later in the list is out of date from now on,
 	// not from when its turn comes.
-	jobs := make([]job, 0, len(names))
+	jobs := make([]refreshing, 0, len(names))
 	for i, name := range names {
 		u := e.lookup(name)
 		if u == nil {
@@ -72,27 +66,64 @@ func (e *Engine) Refresh(ctx context.Context, names []string) []Result {
 			results[i].Kind = Offline
 			continue
 		}
-		jobs = append(jobs, job{i, u, ticket})
+		jobs = append(jobs, refreshing{index: i, user: u, ticket: ticket})
 	}
-	next := make(chan job)
-	var workers sync.WaitGroup
-	for range min(e.opts.Waiting, len(jobs)) {
-		workers.Go(func() {
-			for j := range next {
-				results[j.index] = j.user.refresh(ctx, j.ticket)
-				e.unpin(j.user)
-				if results[j.index].Kind == Changed {
-					e.opts.Metrics.PushLag(time.Since(began))
+	e.await(ctx, jobs, func(index int, res Result) {
+		results[index] = res
+		if res.Kind == Changed {
+			e.opts.Metrics.PushLag(time.Since(began))
+		}
+	})
+	return results
+}
+
+// refreshing is a user whose roster is refreshed.
+type refreshing struct {
+	index  int // in the names of the notification
+	user   *User
+	ticket uint64 // the first fetch that will do
+	over   bool
+}
+
+// await lets the users of a notification wait for their fetches, opts.Waiting at a time, calls done with each result,
+// and unpins them.
+func (e *Engine) await(ctx context.Context, jobs []refreshing, done func(index int, res Result)) {
+	finish := func(j *refreshing, res Result) {
+		j.over = true
+		done(j.index, res)
+		e.unpin(j.user)
+	}
+	type answer struct {
+		job *refreshing
+		Outcome
+	}
+	answers := make(chan answer, len(jobs)) // some may come when nobody waits any more
+	begun, left := 0, len(jobs)
+	for err := ctx.Err(); left > 0; {
+		for err == nil && begun < len(jobs) && begun-(len(jobs)-left) < e.opts.Waiting {
+			j := &jobs[begun]
+			begun++
+			j.user.refresh(j.ticket, func(o Outcome) { answers <- answer{j, o} })
+		}
+		if err != nil {
+			for i := range jobs {
+				if j := &jobs[i]; !j.over {
+					j.user.fly() // nobody waits any more, but what was told stays true
+					finish(j, Result{Kind: Failed, Err: err})
 				}
 			}
-		})
+			return
+		}
+		select {
+		case a := <-answers:
+			left--
+			finish(a.job, a.result(nil))
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-e.ctx.Done():
+			err = e.ctx.Err()
+		}
 	}
-	for _, j := range jobs {
-		next <- j
-	}
-	close(next)
-	workers.Wait()
-	return results
 }
 
 // countResults counts what became of notifications.
@@ -110,30 +141,17 @@ func (e *Engine) countResults(results []Result) {
 // ErrNoService: a host without a roster.url is told rosters, it does not ask for them.
 var ErrNoService = errors.New("this host has no roster.url to ask: send the roster with PUT or PATCH /roster_admin/rosters/USER")
 
-// refresh waits until a fetch of at least that number is applied.
-func (u *User) refresh(ctx context.Context, ticket uint64) Result {
-	if err := ctx.Err(); err != nil { // nobody waits any more, but what was told stays true
-		u.fly()
-		return Result{Kind: Failed, Err: err}
-	}
-	done := make(chan Outcome, 1)
-	u.Do(func() {
+// refresh calls done, once, when a fetch of at least that number is applied, or when it takes too long.
+func (u *User) refresh(ticket uint64, done func(Outcome)) {
+	u.Post(func() {
 		u.whenLoaded(func(error) {
 			if u.appliedSince(ticket) { // by a fetch that somebody else wished for
-				done <- Outcome{Known: u.Current()}
+				done(Outcome{Known: u.Current()})
 				return
 			}
-			u.wait(ticket, refreshTries, refreshWait, func(o Outcome) { done <- o })
+			u.wait(ticket, refreshTries, refreshWait, done)
 		})
 	})
-	select {
-	case o := <-done:
-		return o.result(nil)
-	case <-ctx.Done():
-		return Result{Kind: Failed, Err: ctx.Err()}
-	case <-u.engine.ctx.Done():
-		return Result{Kind: Failed, Err: u.engine.ctx.Err()}
-	}
 }
 
 func (u *User) appliedSince(ticket uint64) bool {

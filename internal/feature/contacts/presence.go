@@ -368,6 +368,12 @@ func (a *account) follow(ctx context.Context, c rosterdoc.Change, k *roster.Know
 	if c.Kind == rosterdoc.Removed {
 		contact = c.Old.JID
 	}
+	if a.feature.opts.Directory.online(contact) == nil { // nobody would get it, and there is nothing to be shown
+		if !after.Has(rosterdoc.From) {
+			delete(a.shown, contact)
+		}
+		return
+	}
 	if before.Has(rosterdoc.From) != after.Has(rosterdoc.From) {
 		for _, r := range a.resources {
 			switch {
