@@ -45,6 +45,7 @@ const (
 	Private    = "jabber:iq:private"                      // XEP-0049 v1.2
 	ChatStates = "http://jabber.org/protocol/chatstates"  // XEP-0085 v2.1; only ever held back
 	Hints      = "urn:xmpp:hints"                         // XEP-0334 v1.0.0; only ever looked at
+	Last       = "jabber:iq:last"                         // XEP-0012 v2.0
 	Blocking   = "urn:xmpp:blocking"                      // XEP-0191 v1.3
 	// BlockingErrors has the condition of an error (XEP-0191 section 3.3).
 	BlockingErrors = "urn:xmpp:blocking:errors"

@@ -33,6 +33,21 @@ func (e *Engine) View(ctx context.Context, name string) (View, error) {
 	return v, nil
 }
 
+// Newest gives a user's roster, whether the user is online or not, as User.Ask does: the service is asked when the copy is
+// old, and when it does not answer in time the copy is given. nil: it is not known.
+func (e *Engine) Newest(ctx context.Context, name string) *Known {
+	u := e.pin(name)
+	defer e.unpin(u)
+	told := make(chan *Known, 1)
+	u.Post(func() { u.Ask(func(o Outcome) { told <- o.Known }) })
+	select {
+	case k := <-told:
+		return k
+	case <-ctx.Done():
+		return nil
+	}
+}
+
 // Counts is how many rosters the engine holds, by what is known of them.
 type Counts struct {
 	Online  int  // users who are online

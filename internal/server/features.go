@@ -8,6 +8,7 @@ import (
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/feature/csi"
 	"rollcall/internal/feature/disco"
+	"rollcall/internal/feature/last"
 	"rollcall/internal/feature/ping"
 	"rollcall/internal/feature/private"
 	timefeature "rollcall/internal/feature/time"
@@ -30,6 +31,10 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	}
 	all := []host.Feature{
 		blocked.Feature(), // before all that would do something with what is blocked
+		last.New(last.Options{
+			Host: h.cfg.Name, Store: s.values(), Started: time.Now(), HostOnly: h.cfg.Auth.Method == config.AuthAnonymous,
+			MaySee: s.directory.MaySee, Visible: s.directory.Visible, Log: h.log,
+		}),
 		contacts.New(contacts.Options{
 			Host:        h.cfg.Name,
 			Engine:      h.engine,

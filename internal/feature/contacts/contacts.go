@@ -17,6 +17,7 @@ import (
 	"rollcall/internal/metrics"
 	"rollcall/internal/ns"
 	"rollcall/internal/roster"
+	"rollcall/internal/rosterdoc"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -102,6 +103,39 @@ func (d *Directory) online(j jid.JID) *account {
 func (d *Directory) Shows(account, somebody jid.JID) bool {
 	a := d.online(account)
 	return a != nil && a.shows(somebody)
+}
+
+// Visible tells whether somebody may see the presence of an account that is online; both are bare JIDs. Who has blocked
+// whom is not looked at.
+func (d *Directory) Visible(account, somebody jid.JID) bool {
+	a := d.online(account)
+	return a != nil && a.shows(somebody) && (!a.feature.opts.Mutual || d.wants(somebody, a.jid))
+}
+
+// MaySee is Visible for accounts that may be offline. It may wait for the service, no longer than ctx, but asks it only
+// about accounts whose roster, as it was last known, has somebody: nobody has the service asked about strangers.
+func (d *Directory) MaySee(ctx context.Context, account, somebody jid.JID) bool {
+	if d.online(account) != nil {
+		return d.Visible(account, somebody)
+	}
+	d.mu.RLock()
+	c := d.domains[account.Domain()]
+	d.mu.RUnlock()
+	if c == nil || c.opts.Mutual && !d.wants(somebody, account) {
+		return false
+	}
+	has := func(k *roster.Known) bool {
+		if k == nil {
+			return false
+		}
+		item, ok := k.Roster.Get(somebody)
+		return ok && item.Subscription.Has(rosterdoc.From)
+	}
+	v, err := c.opts.Engine.View(ctx, account.Local())
+	if err != nil || !has(v.Known) {
+		return false
+	}
+	return !v.Stale || has(c.opts.Engine.Newest(ctx, account.Local()))
 }
 
 func (c *Contacts) online(local string) *account {
