@@ -122,7 +122,11 @@ func (c addressArg) setPassword(env *environment, f configFlag, p passwordFlag, 
 	if err != nil {
 		return err
 	}
-	keys, err := auth.MakeCredentials(password)
+	h, err := s.host(user.Domain())
+	if err != nil {
+		return err
+	}
+	keys, err := auth.MakeCredentialsWith(password, h.Auth.Iterations)
 	if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "auth: "))
 	}

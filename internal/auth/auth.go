@@ -18,8 +18,11 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"runtime"
 	"strings"
 
@@ -36,6 +39,10 @@ type Channel struct {
 	// User is the localpart of who is at the other end, when that is known without any proof of the client's: a part of
 	// this process that signs somebody in. "" for whoever comes over a network.
 	User string
+
+	// Origin is the network of the client, by which tries to sign in are counted; the zero value: it stands for nobody in
+	// particular.
+	Origin netip.Prefix
 }
 
 // Config says how users of one virtual host sign in.
@@ -55,7 +62,31 @@ type Config struct {
 	// they do not know (COMPAT: strophe.js 1.6.2, which is in Converse before 10.1.7), though RFC 5802
 	// section 7 tells them to ignore it.
 	OmitDowngradeHash bool
+
+	// Iterations is how often PBKDF2 hashes a password, for those who do not exist and for whoever signs in with PLAIN and has
+	// fewer; 0: the constant.
+	Iterations int
+
+	// Guard counts tries, for all hosts; nil: nobody does.
+	Guard *Guard
+	// Admit is asked about each user who has proven who it is, whatever the mechanism, and before the client is told. A
+	// *Failure goes to the client as it is. nil: everybody is welcome.
+	Admit func(ctx context.Context, username string) error
+	// Observe, which may be nil, counts what becomes of tries: one of SignIns.
+	Observe func(result string)
+	Log     *slog.Logger // nil: none
 }
+
+// What becomes of a try to sign in. One that was slowed down is counted once more when it is over.
+const (
+	SignInOK      = "ok"
+	SignInFailed  = "failed"  // wrong name or password
+	SignInSlowed  = "slowed"  // it has to wait, see Guard
+	SignInRefused = "refused" // without a look, see Guard
+)
+
+// SignIns lists them.
+var SignIns = []string{SignInOK, SignInFailed, SignInSlowed, SignInRefused}
 
 // A Method is a way in which a host knows its users: Accounts, Open or Anonymous.
 type Method interface {
@@ -70,6 +101,11 @@ type Server struct {
 	cleartext  bool // AllowUnencrypted
 	secret     []byte
 	omitHash   bool
+	iterations int
+	guard      *Guard
+	admit      func(ctx context.Context, username string) error
+	observe    func(result string)
+	log        *slog.Logger
 	crypto     primitives
 
 	// slots bound how many passwords are hashed at a time: each costs milliseconds of a processor, and
@@ -94,6 +130,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("auth: the host %q is not in canonical form, which is %q", cfg.Host, domain)
 	case cfg.Method == nil:
 		return nil, fmt.Errorf("auth: no method for %s", cfg.Host)
+	case cfg.Iterations != 0 && (cfg.Iterations < minIterations || cfg.Iterations > maxIterations):
+		return nil, fmt.Errorf("auth: %d iterations, not %d to %d", cfg.Iterations, minIterations, maxIterations)
 	case cfg.Secret != nil && len(cfg.Secret) < 16:
 		return nil, errors.New("auth: a secret of less than 16 bytes can be guessed")
 	}
@@ -102,8 +140,21 @@ func New(cfg Config) (*Server, error) {
 		cleartext: cfg.AllowUnencrypted,
 		secret:    cfg.Secret,
 		omitHash:  cfg.OmitDowngradeHash,
+		guard:     cfg.Guard,
+		admit:     cfg.Admit,
+		observe:   cfg.Observe,
+		log:       cfg.Log,
 		crypto:    realPrimitives,
 		slots:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
+	}
+	if s.iterations = cfg.Iterations; s.iterations == 0 {
+		s.iterations = Iterations
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.observe == nil {
+		s.observe = func(string) {}
 	}
 	if s.secret == nil {
 		s.secret = randomBytes(32)
@@ -154,7 +205,8 @@ func (s *Server) Start(name string, ch Channel) (*Exchange, error) {
 		if f := m.refuse(ch); f != nil {
 			return nil, f
 		}
-		return &Exchange{next: m.start(ch), await: !m.mute}, nil
+		return &Exchange{next: m.start(ch), await: !m.mute, server: s,
+			attempt: &attempt{guard: s.guard, host: s.host, network: ch.Origin, observe: s.observe}}, nil
 	}
 	if names := s.Mechanisms(ch); len(names) > 0 {
 		return nil, &Failure{Condition: InvalidMechanism, Text: "offered here: " + strings.Join(names, ", ")}

@@ -31,6 +31,14 @@ var ErrUnknownUser = errors.New("auth: unknown user")
 // the user cannot sign in with that hash.
 type Credentials struct {
 	SHA1, SHA256 Keys
+	// Version is another number for each password that the user has had, and the same when one password is hashed anew; 0: the
+	// keys tell.
+	Version int64
+}
+
+// An Upgrader is a Source that keeps a password hashed anew, if the user's key for SCRAM-SHA-256 is still storedKey.
+type Upgrader interface {
+	Upgrade(ctx context.Context, username string, storedKey []byte, c Credentials) error
 }
 
 // Keys are what a server keeps of a password for one SCRAM hash (RFC 5802 section 3).
@@ -60,19 +68,51 @@ const (
 // MakeCredentials derives what is kept of a new password, with fresh salts. The error is for whoever chose
 // the password, and does not quote it.
 func MakeCredentials(password string) (Credentials, error) {
+	return MakeCredentialsWith(password, Iterations)
+}
+
+// MakeCredentialsWith is MakeCredentials with another number of iterations.
+func MakeCredentialsWith(password string, iterations int) (Credentials, error) {
 	prepared, err := preparePassword(password)
 	if err != nil {
 		return Credentials{}, err
 	}
-	one, err := realPrimitives.derive(&hashSHA1, prepared, randomBytes(saltSize), Iterations)
+	one, err := realPrimitives.derive(&hashSHA1, prepared, randomBytes(saltSize), iterations)
 	if err != nil {
 		return Credentials{}, err
 	}
-	two, err := realPrimitives.derive(&hashSHA256, prepared, randomBytes(saltSize), Iterations)
+	two, err := realPrimitives.derive(&hashSHA256, prepared, randomBytes(saltSize), iterations)
 	if err != nil {
 		return Credentials{}, err
 	}
 	return Credentials{SHA1: one, SHA256: two}, nil
+}
+
+// MakeCredentials is the function of that name with the server's iterations. It waits for a processor, as sign-ins do.
+func (s *Server) MakeCredentials(ctx context.Context, password string) (Credentials, error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return Credentials{}, fmt.Errorf("auth: too many passwords to hash: %w", context.Cause(ctx))
+	}
+	return MakeCredentialsWith(password, s.iterations)
+}
+
+// upgrade hashes a password anew that was hashed less often than passwords are today. That the user can sign in does not depend
+// on it.
+func (s *Server) upgrade(ctx context.Context, src Source, username, password string, storedKey []byte) {
+	u, can := src.(Upgrader)
+	if !can {
+		return
+	}
+	c, err := MakeCredentialsWith(password, s.iterations) // the caller has a slot
+	if err == nil {
+		err = u.Upgrade(ctx, username, storedKey, c)
+	}
+	if err != nil {
+		s.log.Warn("a password was not hashed anew", "user", username, "error", err)
+	}
 }
 
 // preparePassword brings a password into the form that is hashed: SASLprep (RFC 4013), as RFC 5802 section

@@ -21,7 +21,7 @@ func (s *Server) decoy(h *scramHash, username string) Keys {
 	part := func(label string) []byte { return s.derive("rollcall decoy", label, h.name, s.host, username) }
 	return Keys{
 		Salt:       part("salt")[:saltSize],
-		Iterations: Iterations,
+		Iterations: s.iterations,
 		StoredKey:  part("stored key")[:h.size],
 		ServerKey:  part("server key")[:h.size],
 	}
@@ -62,6 +62,10 @@ var seed = maphash.MakeSeed()
 func mark(c Credentials) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
+	if c.Version != 0 {
+		maphash.WriteComparable(&h, c.Version)
+		return h.Sum64()
+	}
 	for _, keys := range []Keys{c.SHA1, c.SHA256} {
 		for _, part := range [][]byte{keys.Salt, keys.StoredKey} {
 			h.WriteByte(byte(len(part)))

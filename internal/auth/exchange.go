@@ -15,6 +15,9 @@ type Exchange struct {
 	await bool // the client must speak first and has not yet
 	user  string
 	cred  uint64
+
+	server  *Server
+	attempt *attempt
 }
 
 // A step takes a message of the client, at most maxMessage bytes. Its error goes to the client when it is a
@@ -49,13 +52,20 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 	if len(in) > maxMessage {
 		return nil, false, malformed("the message is too long")
 	}
-	r, err := next(ctx, in)
+	r, err := next(context.WithValue(ctx, attemptKey{}, x.attempt), in)
+	if err == nil && r.next == nil && x.server.admit != nil {
+		err = x.server.admit(ctx, r.user)
+	}
 	if err != nil {
 		var f *Failure
 		if !errors.As(err, &f) {
 			f = temporary(err)
 		}
+		x.attempt.failed(f.Condition)
 		return nil, false, f
+	}
+	if r.next == nil {
+		x.attempt.succeeded()
 	}
 	x.next, x.user, x.cred = r.next, r.user, r.cred
 	return r.out, r.next == nil, nil

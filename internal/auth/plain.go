@@ -22,7 +22,7 @@ func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mecha
 		refuse: refuse,
 		start: func(Channel) step {
 			return func(ctx context.Context, in []byte) (reply, error) {
-				user, password, err := s.parsePlain(in)
+				user, password, err := s.parsePlain(ctx, in)
 				if err != nil {
 					return reply{}, err
 				}
@@ -37,7 +37,7 @@ func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mecha
 }
 
 // parsePlain reads "[authzid] UTF8NUL authcid UTF8NUL passwd" (RFC 4616 section 2).
-func (s *Server) parsePlain(in []byte) (username, password string, err error) {
+func (s *Server) parsePlain(ctx context.Context, in []byte) (username, password string, err error) {
 	fields := bytes.Split(in, []byte{0})
 	if len(fields) != 3 || len(fields[1]) == 0 || len(fields[2]) == 0 || !utf8.Valid(in) {
 		return "", "", malformed("PLAIN takes [authzid] NUL username NUL password, in UTF-8")
@@ -45,20 +45,20 @@ func (s *Server) parsePlain(in []byte) (username, password string, err error) {
 	if len(fields[2]) > maxPasswordBytes {
 		return "", "", errNotAuthorized
 	}
-	username, err = s.identity(string(fields[0]), string(fields[1]))
+	username, err = s.identity(ctx, string(fields[0]), string(fields[1]))
 	return username, string(fields[2]), err
 }
 
 // identity brings the name that a client signs in with into canonical form, and refuses to let it act as
 // anybody else: the authorization identity must be empty or that user's bare JID (RFC 6120 section 6.3.8), or
-// the bare username, which some clients send (COMPAT).
-func (s *Server) identity(authzid, authcid string) (username string, err error) {
+// the bare username, which some clients send (COMPAT). Who tries is counted here, and may have to wait.
+func (s *Server) identity(ctx context.Context, authzid, authcid string) (username string, err error) {
 	username, err = jid.Localpart(authcid)
 	if err != nil {
 		return "", errNotAuthorized // nobody has such a name
 	}
 	if authzid == "" || s.means(authzid, username) {
-		return username, nil
+		return username, claim(ctx, username)
 	}
 	return "", s.otherIdentity()
 }
@@ -100,6 +100,9 @@ func (s *Server) verify(ctx context.Context, src Source, username, password stri
 	}
 	if equal := subtle.ConstantTimeCompare(got.StoredKey, keys.StoredKey) == 1; !equal || !known {
 		return 0, errNotAuthorized
+	}
+	if keys.Iterations < s.iterations {
+		s.upgrade(ctx, src, username, password, keys.StoredKey)
 	}
 	return mark, nil
 }

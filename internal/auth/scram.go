@@ -84,7 +84,7 @@ func (c *conversation) first(ctx context.Context, in []byte) (reply, error) {
 	if c.bound, err = c.bind(m); err != nil {
 		return reply{}, err
 	}
-	if c.user, err = c.server.identity(m.authzid, m.username); err != nil {
+	if c.user, err = c.server.identity(ctx, m.authzid, m.username); err != nil {
 		return reply{}, err
 	}
 	if c.keys, c.mark, c.known, err = c.server.lookup(ctx, c.source, c.hash, c.user); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -42,13 +43,15 @@ type negotiation struct {
 	wish     *wish          // what is to follow it, in SASL2
 	tries    int            // that failed
 	user     string         // canonical localpart, once authenticated
+
+	origin netip.Prefix // of the client
 }
 
 // negotiate brings a connection from its first byte to a session. It gives nil when that came to nothing; then the
 // stream has been ended.
 func (c *conn) negotiate(tk *Ticket) (s Session) {
 	info := c.t.Info()
-	n := &negotiation{conn: c, ctx: tk.ctx, fresh: true,
+	n := &negotiation{conn: c, ctx: tk.ctx, fresh: true, origin: tk.origin,
 		log: c.srv.opts.Log.With("transport", info.Transport, "remote", info.RemoteAddr)}
 	// The end of the time, or of the server, ends the stream from outside, as we may be waiting for the client.
 	ended := make(chan struct{})
@@ -80,7 +83,7 @@ func (n *negotiation) run() (s Session, err error) {
 	if err := n.handshake(n.t.Handshake); err != nil {
 		return nil, err
 	}
-	n.ch = n.t.Channel()
+	n.setChannel()
 	for range maxEvents {
 		ev, err := n.t.Next()
 		if err != nil {
@@ -103,6 +106,12 @@ func (n *negotiation) run() (s Session, err error) {
 		}
 	}
 	return nil, &stanza.StreamError{Condition: stanza.StreamPolicyViolation, Text: "this negotiation leads nowhere"}
+}
+
+// setChannel takes what authentication must know of the connection as it is now.
+func (n *negotiation) setChannel() {
+	n.ch = n.t.Channel()
+	n.ch.Origin = n.origin
 }
 
 // handshake gives a TLS handshake its own time limit.
@@ -317,7 +326,7 @@ func (n *negotiation) startTLS() error {
 	if err != nil {
 		return err
 	}
-	n.ch = n.t.Channel()
+	n.setChannel()
 	n.fresh = true // section 5.4.3.3
 	return nil
 }

@@ -102,6 +102,7 @@ type Limits struct {
 	Burst             int            // bytes at once
 	RateExempt        []netip.Prefix // clients that may send as fast as they like
 	Memory            int64          // bytes that the server may use; 0: what the system allows
+	FailedSignIns     int            // of one address, or for one account, in ten minutes; 0: no limit
 }
 
 // Log is how the server logs, on standard error.
@@ -143,11 +144,12 @@ const (
 	EventUserOffline    = "user.offline"
 	EventMessageOffline = "message.offline"
 	EventRosterApplied  = "roster.applied"
+	EventSignInFailures = "sign_in.failures"
 	EventServerStarted  = "server.started"
 )
 
 // Events lists them.
-var Events = []string{EventUserOnline, EventUserOffline, EventMessageOffline, EventRosterApplied, EventServerStarted}
+var Events = []string{EventUserOnline, EventUserOffline, EventMessageOffline, EventRosterApplied, EventSignInFailures, EventServerStarted}
 
 // Files are served over HTTP.
 type Files struct {
@@ -165,6 +167,7 @@ type Auth struct {
 	ChannelBinding bool   // offer the -PLUS forms of SCRAM inside TLS
 	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
 	DowngradeProtection bool
+	Iterations          int // of PBKDF2, for new passwords
 }
 
 // Roster is where the rosters of a host come from. Sizes are bytes.

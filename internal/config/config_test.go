@@ -65,6 +65,7 @@ stanza_bytes = 300000
 pre_auth_bytes = "16 KiB"
 pre_auth_timeout = "1m"
 pre_auth_per_address = 7
+failed_sign_ins = 44
 sessions_per_user = 3
 outbox_bytes = "2MB"
 write_stall = "1m30s"
@@ -86,6 +87,7 @@ admin_token = ["one", " two ", ""]
 admin_webhook_secret = "`+testSecret+`"
 auth.method = "anonymous"
 auth.plain = true
+auth.iterations = 20_000
 [host.roster]
 url = "https://app.example.com/contacts/{user}"
 batch_url = "https://app.example.com/contacts"
@@ -132,10 +134,10 @@ roster.url = "http://b/%s"
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
 		HTTP: HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
 		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30,
-			0, 100_000, nil, 2 << 30},
+			0, 100_000, nil, 2 << 30, 44},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true},
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
 			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},

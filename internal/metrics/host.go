@@ -15,6 +15,7 @@ type Instruments struct {
 	requestSeconds, batchUsers     prometheus.Observer
 	pushLag                        prometheus.Observer
 	events                         map[string]prometheus.Counter // for the application, by result
+	signIns                        map[string]prometheus.Counter // by result
 }
 
 // FetchResults are the labels of what can become of a fetch: those of rosterhttp's observations. Any other is counted
@@ -26,6 +27,9 @@ var FetchResults = []string{
 
 // EventResults are the labels of what can become of an event for the application: those of package webhook.
 var EventResults = []string{"delivered", "refused", "expired", "overflow"}
+
+// SignInResults are the labels of what can become of a try to sign in: those of package auth.
+var SignInResults = []string{"ok", "failed", "slowed", "refused"}
 
 // Notification is what became of one user named in a notification.
 type Notification uint8
@@ -68,6 +72,7 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 		shared:   v.shared.WithLabelValues(name), dropped: v.dropped.WithLabelValues(name), pushes: v.pushes.WithLabelValues(name),
 		requestSeconds: v.requestSeconds.WithLabelValues(name), batchUsers: v.batchUsers.WithLabelValues(name),
 		pushLag: v.pushLag.WithLabelValues(name), events: map[string]prometheus.Counter{},
+		signIns: map[string]prometheus.Counter{},
 	}
 	children := func(of *prometheus.CounterVec, labels []string) (out []prometheus.Counter) {
 		for _, label := range labels {
@@ -80,6 +85,9 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 	i.routed = children(v.routed, stanzaLabels[:])
 	for _, label := range EventResults {
 		i.events[label] = v.events.WithLabelValues(name, label)
+	}
+	for _, label := range SignInResults {
+		i.signIns[label] = v.signIns.WithLabelValues(name, label)
 	}
 	for n, label := range FetchResults {
 		i.byResult[label] = i.fetches[n]
@@ -158,6 +166,16 @@ func (i *Instruments) EventTold(result string) {
 		return
 	}
 	if c := i.events[result]; c != nil {
+		c.Inc()
+	}
+}
+
+// SignIn counts a try to sign in, by what became of it: one of SignInResults. Any other is not counted.
+func (i *Instruments) SignIn(result string) {
+	if i == nil {
+		return
+	}
+	if c := i.signIns[result]; c != nil {
 		c.Inc()
 	}
 }

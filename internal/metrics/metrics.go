@@ -35,7 +35,7 @@ type vectors struct {
 	notifications, pushes, routed *prometheus.CounterVec
 	requestSeconds, batchUsers    *prometheus.HistogramVec
 	pushLag                       *prometheus.HistogramVec
-	events                        *prometheus.CounterVec
+	events, signIns               *prometheus.CounterVec
 }
 
 // Bounds of the histograms. A fetch ends within 5 s unless roster.timeout says otherwise, a notification is answered
@@ -67,6 +67,7 @@ func New(version string) *Metrics {
 		pushes:        counters("rollcall_roster_pushes_total", "Roster pushes put into the outboxes of clients.", "host"),
 		routed:        counters("rollcall_stanzas_routed_total", "Stanzas taken from clients, by kind.", "host", "kind"),
 		events:        counters("rollcall_webhook_events_total", "Events for the application, by what became of them.", "host", "result"),
+		signIns:       counters("rollcall_sign_ins_total", "Tries to sign in, by what came of it. One that has to wait is counted as slowed, and again at its end.", "host", "result"),
 		requestSeconds: histograms("rollcall_roster_request_duration_seconds",
 			"Time of requests to the service, batches among them.", secondsBounds, "host"),
 		batchUsers: histograms("rollcall_roster_batch_users", "Users in one batch request.", usersBounds, "host"),

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
-	"rollcall/internal/store"
 	"rollcall/internal/webhook"
 )
 
@@ -47,7 +45,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 		return err
 	}
 	var err error
-	if s.sasl[c.Name], err = s.newAuth(ctx, c); err != nil {
+	if s.sasl[c.Name], err = s.newAuth(ctx, h); err != nil {
 		return err
 	}
 	features, err := s.features(h)
@@ -116,10 +114,12 @@ func waiting(c config.Roster) int {
 
 // newAuth makes the SASL server of a host. Where only some connections may do without TLS, as WebSockets from this
 // machine do, it allows that, and c2s asks each connection for what it must have.
-func (s *Server) newAuth(ctx context.Context, c config.Host) (*auth.Server, error) {
+func (s *Server) newAuth(ctx context.Context, h *virtualHost) (*auth.Server, error) {
+	c := h.cfg
 	always := s.cfg.SignInNeedsTLS("c2s") && s.cfg.SignInNeedsTLS("http")
 	a := auth.Config{Host: c.Name, AllowUnencrypted: !always,
-		OmitDowngradeHash: !c.Auth.DowngradeProtection}
+		OmitDowngradeHash: !c.Auth.DowngradeProtection, Iterations: c.Auth.Iterations, Guard: s.guard, Observe: h.metrics.SignIn,
+		Log: h.log}
 	switch c.Auth.Method {
 	case config.AuthOpen:
 		a.Method = auth.Open{}
@@ -131,30 +131,11 @@ func (s *Server) newAuth(ctx context.Context, c config.Host) (*auth.Server, erro
 			return nil, err
 		}
 		a.Secret = secret
-		a.Method = auth.Accounts{Source: accounts{s.store, c.Name}, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
+		known := accounts{s.store, c.Name}
+		a.Admit = known.admit
+		a.Method = auth.Accounts{Source: known, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
 	default:
 		return nil, fmt.Errorf("host %s: there is no auth.method %q", c.Name, c.Auth.Method)
 	}
 	return auth.New(a)
-}
-
-// accounts lets users of a host sign in whose credentials are in the store.
-type accounts struct {
-	store *store.Store
-	host  string
-}
-
-// Credentials implements auth.Source.
-func (a accounts) Credentials(ctx context.Context, username string) (auth.Credentials, error) {
-	found, err := a.store.Account(ctx, a.host, username)
-	if errors.Is(err, store.ErrNotFound) {
-		return auth.Credentials{}, auth.ErrUnknownUser
-	}
-	if err != nil {
-		return auth.Credentials{}, err
-	}
-	return auth.Credentials{
-		SHA1:   auth.Keys(found.Credentials.SHA1),
-		SHA256: auth.Keys(found.Credentials.SHA256),
-	}, nil
 }

@@ -61,6 +61,7 @@ type Server struct {
 	acme      *certs.ACME      // the same, when it is an authority that gives them
 	clientCAs *certs.ClientCAs // nil: clients are asked for no certificate
 	store     *store.Store
+	guard     *auth.Guard
 	metrics   *metrics.Metrics
 	c2s       *c2s.Server
 	bosh      *bosh.Manager
@@ -123,6 +124,7 @@ func (s *Server) build(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	s.guard = s.newGuard()
 	for i, h := range s.cfg.Hosts {
 		if err := s.addHost(ctx, i, h); err != nil {
 			return err

@@ -31,6 +31,11 @@ const (
 	MinSalt       = 16 // bytes
 	MinIterations = 10_000
 	MaxIterations = 10_000_000
+
+	// What was made by another server may be weaker: RFC 5802 section 5.1 asks for 4,096 iterations. It cannot be made stronger
+	// by who does not know the password.
+	MinImportedSalt       = 8
+	MinImportedIterations = 4096
 )
 
 // An Account is a user who signs in with a password kept here.
@@ -39,64 +44,193 @@ type Account struct {
 	Username    string // canonical localpart (RFC 7622 section 3.3)
 	Credentials Credentials
 	Created     time.Time // UTC, to the microsecond
-	Changed     time.Time // when the credentials were last set
+	Changed     time.Time // when the password was last set: later for each one
+	Disabled    bool      // the user may not sign in
 }
 
 const accountColumns = `host, username,
 	sha1_salt, sha1_iterations, sha1_stored_key, sha1_server_key,
 	sha256_salt, sha256_iterations, sha256_stored_key, sha256_server_key,
-	created, changed`
+	created, changed, disabled`
+
+// signIns are the tables with what signs a user in beside the password, by host and username: whoever keeps such things adds
+// theirs. What is in them goes when the password changes (revoke).
+var signIns = []string{}
+
+// data are the other tables that have something of an account's.
+var data = []string{"account_values", "messages"}
 
 // AddAccount makes an account; ErrExists when there is one of that name. Host and username must be in
 // canonical form, and the credentials as strong as MinSalt and MinIterations ask.
 func (s *Store) AddAccount(ctx context.Context, host, username string, c Credentials) error {
-	if err := errors.Join(checkName(host, username), c.check()); err != nil {
+	if err := checkAccount(host, username, c); err != nil {
 		return accountError(host, username, "cannot be added", err)
 	}
 	now := s.now().UnixMicro()
-	res, err := s.exec(ctx, `INSERT INTO accounts (`+accountColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
-		host, username,
-		c.SHA1.Salt, c.SHA1.Iterations, c.SHA1.StoredKey, c.SHA1.ServerKey,
-		c.SHA256.Salt, c.SHA256.Iterations, c.SHA256.StoredKey, c.SHA256.ServerKey,
-		now, now)
+	res, err := s.exec(ctx, insertAccount+` ON CONFLICT DO NOTHING`, append(accountArgs(host, username, c), now, now, 0)...)
 	return accountError(host, username, "cannot be added", changed(res, err, ErrExists))
 }
 
-// SetCredentials replaces the credentials of an account, that is its password; ErrNotFound when there is
-// no such account.
+func checkAccount(host, username string, c Credentials) error {
+	return errors.Join(checkName(host, username), c.check())
+}
+
+// checkImported lets keys for one of the two hashes be absent.
+func checkImported(a ImportedAccount) error {
+	err := checkName(a.Host, a.Username)
+	one, two := a.Credentials.SHA1, a.Credentials.SHA256
+	if one.absent() && two.absent() {
+		return errors.Join(err, errors.New("there are no keys"))
+	}
+	if !one.absent() {
+		err = errors.Join(err, one.checkWith("SHA-1", 20, MinImportedSalt, MinImportedIterations))
+	}
+	if !two.absent() {
+		err = errors.Join(err, two.checkWith("SHA-256", 32, MinImportedSalt, MinImportedIterations))
+	}
+	return err
+}
+
+func (k Keys) absent() bool {
+	return len(k.Salt) == 0 && k.Iterations == 0 && len(k.StoredKey) == 0 && len(k.ServerKey) == 0
+}
+
+const insertAccount = `INSERT INTO accounts (` + accountColumns + `)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+
+// accountArgs are those of the first ten accountColumns.
+func accountArgs(host, username string, c Credentials) []any {
+	some := func(b []byte) []byte { return append([]byte{}, b...) } // nil would be NULL
+	one, two := c.SHA1, c.SHA256
+	return []any{host, username,
+		some(one.Salt), one.Iterations, some(one.StoredKey), some(one.ServerKey),
+		some(two.Salt), two.Iterations, some(two.StoredKey), some(two.ServerKey)}
+}
+
+const setKeys = `UPDATE accounts SET
+	sha1_salt = $3, sha1_iterations = $4, sha1_stored_key = $5, sha1_server_key = $6,
+	sha256_salt = $7, sha256_iterations = $8, sha256_stored_key = $9, sha256_server_key = $10`
+
+// revoke takes away what signs a user in beside the password. It is done in the transaction of every change after which only
+// the new password may.
+func revoke(ctx context.Context, tx *sql.Tx, host, username string) error {
+	return removeRows(ctx, tx, signIns, host, username)
+}
+
+func removeRows(ctx context.Context, tx *sql.Tx, tables []string, host, username string) error {
+	for _, table := range tables {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE host = $1 AND username = $2`, host, username); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetCredentials replaces the credentials of an account, that is its password, and takes away whatever else signs the user in;
+// ErrNotFound when there is no such account.
 func (s *Store) SetCredentials(ctx context.Context, host, username string, c Credentials) error {
 	if err := c.check(); err != nil {
 		return accountError(host, username, "cannot be changed", err)
 	}
-	res, err := s.exec(ctx, `UPDATE accounts SET
-		sha1_salt = $3, sha1_iterations = $4, sha1_stored_key = $5, sha1_server_key = $6,
-		sha256_salt = $7, sha256_iterations = $8, sha256_stored_key = $9, sha256_server_key = $10,
-		changed = $11
-		WHERE host = $1 AND username = $2`,
-		host, username,
-		c.SHA1.Salt, c.SHA1.Iterations, c.SHA1.StoredKey, c.SHA1.ServerKey,
-		c.SHA256.Salt, c.SHA256.Iterations, c.SHA256.StoredKey, c.SHA256.ServerKey,
-		s.now().UnixMicro())
-	return accountError(host, username, "cannot be changed", changed(res, err, ErrNotFound))
+	return s.changeAccount(ctx, host, username, setKeys+`, changed = CASE WHEN changed < $11 THEN $11 ELSE changed + 1 END
+		WHERE host = $1 AND username = $2`, append(accountArgs(host, username, c), s.now().UnixMicro()), true)
 }
 
-// RemoveAccount deletes an account with its values and messages, so that nobody inherits them who gets the name later;
-// ErrNotFound when there is none.
+// UpgradeCredentials replaces the credentials of an account by others of the same password, if its key for SCRAM-SHA-256 is
+// still storedKey; ErrNotFound otherwise. Whatever else signs the user in stays.
+func (s *Store) UpgradeCredentials(ctx context.Context, host, username string, storedKey []byte, c Credentials) error {
+	if err := c.check(); err != nil {
+		return accountError(host, username, "cannot be changed", err)
+	}
+	return s.changeAccount(ctx, host, username, setKeys+` WHERE host = $1 AND username = $2 AND sha256_stored_key = $11`,
+		append(accountArgs(host, username, c), storedKey), false)
+}
+
+// SetDisabled says whether the user of an account may not sign in, and if so takes away what signs the user in beside the
+// password; ErrNotFound when there is no such account.
+func (s *Store) SetDisabled(ctx context.Context, host, username string, disabled bool) error {
+	return s.changeAccount(ctx, host, username, `UPDATE accounts SET disabled = $3 WHERE host = $1 AND username = $2`,
+		[]any{host, username, asInt(disabled)}, disabled)
+}
+
+func (s *Store) changeAccount(ctx context.Context, host, username, query string, args []any, revokes bool) error {
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, query, args...)
+		if err := changed(res, err, ErrNotFound); err != nil || !revokes {
+			return err
+		}
+		return revoke(ctx, tx, host, username)
+	})
+	return accountError(host, username, "cannot be changed", err)
+}
+
+// RemoveAccount deletes an account with all that is its own, so that nobody inherits it who gets the name later; ErrNotFound when
+// there is none. The roster stays: it is the application's.
 func (s *Store) RemoveAccount(ctx context.Context, host, username string) error {
 	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE host = $1 AND username = $2`, host, username)
 		if err := changed(res, err, ErrNotFound); err != nil {
 			return err
 		}
-		for _, table := range []string{"account_values", "messages"} {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE host = $1 AND username = $2`, host, username); err != nil {
+		if err := revoke(ctx, tx, host, username); err != nil {
+			return err
+		}
+		return removeRows(ctx, tx, data, host, username)
+	})
+	return accountError(host, username, "cannot be removed", err)
+}
+
+// importTimeout bounds an import to PostgreSQL.
+const importTimeout = 10 * time.Minute
+
+// An ImportedAccount is one that comes from another server. It may have keys for one of the two hashes only.
+type ImportedAccount struct {
+	Host, Username string
+	Credentials    Credentials
+	Disabled       bool
+}
+
+// ImportAccounts adds accounts, all of them or none. With replace one that exists already gets the new credentials, as by
+// SetCredentials; otherwise it is an error, ErrExists. An error names the account.
+func (s *Store) ImportAccounts(ctx context.Context, accounts []ImportedAccount, replace bool) error {
+	for _, a := range accounts {
+		if err := checkImported(a); err != nil {
+			return accountError(a.Host, a.Username, "cannot be added", err)
+		}
+	}
+	var failed error
+	patient := *s
+	patient.timeout = importTimeout
+	err := patient.inTransaction(ctx, func(tx *sql.Tx) error {
+		failed = nil
+		for _, a := range accounts {
+			if err := s.importAccount(ctx, tx, a, replace); err != nil {
+				failed = accountError(a.Host, a.Username, "cannot be added", err)
 				return err
 			}
 		}
 		return nil
 	})
-	return accountError(host, username, "cannot be removed", err)
+	if err != nil && failed != nil && errors.Is(failed, ErrExists) {
+		return failed
+	}
+	return err
+}
+
+func (s *Store) importAccount(ctx context.Context, tx *sql.Tx, a ImportedAccount, replace bool) error {
+	now := s.now().UnixMicro()
+	query := insertAccount + ` ON CONFLICT DO NOTHING`
+	if replace {
+		query = insertAccount + ` ON CONFLICT (host, username) DO UPDATE SET
+			sha1_salt = $3, sha1_iterations = $4, sha1_stored_key = $5, sha1_server_key = $6,
+			sha256_salt = $7, sha256_iterations = $8, sha256_stored_key = $9, sha256_server_key = $10, disabled = $13,
+			changed = CASE WHEN accounts.changed < $12 THEN $12 ELSE accounts.changed + 1 END`
+		if err := revoke(ctx, tx, a.Host, a.Username); err != nil {
+			return err
+		}
+	}
+	res, err := tx.ExecContext(ctx, query, append(accountArgs(a.Host, a.Username, a.Credentials), now, now, asInt(a.Disabled))...)
+	return changed(res, err, ErrExists)
 }
 
 // Account finds an account; ErrNotFound when there is none.
@@ -116,6 +250,15 @@ func (s *Store) Account(ctx context.Context, host, username string) (Account, er
 	return a, nil
 }
 
+// AccountsAfter lists accounts of a host in the order of their names, by byte: those behind a name ("": all), and limit at most.
+func (s *Store) AccountsAfter(ctx context.Context, host, after string, limit int) ([]Account, error) {
+	page, err := s.accountsAfter(ctx, host, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("store: the accounts of %s cannot be listed: %w", host, err)
+	}
+	return page, nil
+}
+
 // accountsPage is how many accounts a listing holds in memory.
 const accountsPage = 256
 
@@ -126,7 +269,7 @@ func (s *Store) Accounts(ctx context.Context, host string) iter.Seq2[Account, er
 	return func(yield func(Account, error) bool) {
 		after := ""
 		for {
-			page, err := s.accountsAfter(ctx, host, after)
+			page, err := s.accountsAfter(ctx, host, after, accountsPage)
 			if err != nil {
 				yield(Account{}, fmt.Errorf("store: the accounts of %s cannot be listed: %w", host, err))
 				return
@@ -144,10 +287,10 @@ func (s *Store) Accounts(ctx context.Context, host string) iter.Seq2[Account, er
 	}
 }
 
-func (s *Store) accountsAfter(ctx context.Context, host, after string) (page []Account, err error) {
+func (s *Store) accountsAfter(ctx context.Context, host, after string, limit int) (page []Account, err error) {
 	err = s.read(ctx, func(ctx context.Context) (err error) {
 		page, err = collect(ctx, s.db, scanAccount, `SELECT `+accountColumns+`
-			FROM accounts WHERE host = $1 AND username > $2 ORDER BY username LIMIT $3`, host, after, accountsPage)
+			FROM accounts WHERE host = $1 AND username > $2 ORDER BY username LIMIT $3`, host, after, limit)
 		return err
 	})
 	return page, err
@@ -155,12 +298,13 @@ func (s *Store) accountsAfter(ctx context.Context, host, after string) (page []A
 
 // scanAccount reads a row of accountColumns.
 func scanAccount(row scanner) (a Account, err error) {
-	var created, updated int64
+	var created, updated, disabled int64
 	one, two := &a.Credentials.SHA1, &a.Credentials.SHA256
 	err = row.Scan(&a.Host, &a.Username,
 		&one.Salt, &one.Iterations, &one.StoredKey, &one.ServerKey,
 		&two.Salt, &two.Iterations, &two.StoredKey, &two.ServerKey,
-		&created, &updated)
+		&created, &updated, &disabled)
+	a.Disabled = disabled != 0
 	a.Created, a.Changed = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()
 	return a, err
 }
@@ -187,11 +331,15 @@ func (c Credentials) check() error {
 }
 
 func (k Keys) check(hash string, size int) error {
+	return k.checkWith(hash, size, MinSalt, MinIterations)
+}
+
+func (k Keys) checkWith(hash string, size, salt, iterations int) error {
 	switch {
-	case len(k.Salt) < MinSalt:
-		return fmt.Errorf("the salt for %s has %d bytes, at least %d are asked for", hash, len(k.Salt), MinSalt)
-	case k.Iterations < MinIterations || k.Iterations > MaxIterations:
-		return fmt.Errorf("%d iterations for %s, between %d and %d are allowed", k.Iterations, hash, MinIterations, MaxIterations)
+	case len(k.Salt) < salt:
+		return fmt.Errorf("the salt for %s has %d bytes, at least %d are asked for", hash, len(k.Salt), salt)
+	case k.Iterations < iterations || k.Iterations > MaxIterations:
+		return fmt.Errorf("%d iterations for %s, between %d and %d are allowed", k.Iterations, hash, iterations, MaxIterations)
 	case len(k.StoredKey) != size || len(k.ServerKey) != size:
 		return fmt.Errorf("the keys for %s have %d and %d bytes, not %d", hash, len(k.StoredKey), len(k.ServerKey), size)
 	}
@@ -204,4 +352,11 @@ func accountError(host, username, what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("store: the account %s@%s %s: %w", username, host, what, err)
+}
+
+func asInt(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -29,6 +29,7 @@ var rowsOf = map[int64][]string{
 		VALUES (1000000, 'h', 'john', 'p@h', 1, 'r', 1000000, 1, 'i', $1, 1, 1)`,
 		`UPDATE message_clock SET last = 1000000`},
 	6: {`INSERT INTO events (id, host, username, kind, at, body) VALUES (1000001, 'h', 'john', 'k', 1000000, $1)`},
+	7: {`UPDATE accounts SET disabled = 1, sha1_salt = $1`},
 }
 
 // checkRows tells whether those rows are there still.
@@ -70,6 +71,10 @@ func checkRows(t *testing.T, s *Store, version int64) {
 				return 1, len(events), err
 			}
 			return x, events[0].Body, nil
+		},
+		func() (any, any, error) {
+			a, err := s.Account(ctx, "h", "john")
+			return true, a.Disabled, err
 		},
 	}
 	for i, check := range checks[:version] {

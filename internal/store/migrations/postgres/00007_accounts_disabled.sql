@@ -1,0 +1,4 @@
+-- +goose Up
+
+-- 1: the user may not sign in.
+ALTER TABLE accounts ADD COLUMN disabled BIGINT NOT NULL DEFAULT 0;
