@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 )
 
 // Converse.js as it comes from npm, in Chromium, on a page that nginx serves beside rollcall: over BOSH and over
-// WebSocket. What the page does is in clients/converse.mjs; what the application and the network do, it asks for here.
+// WebSocket, signed in with a password, and by the application, which has a session made (prebind). What the page does is in
+// clients/converse.mjs; what the application and the network do, it asks for here.
 func TestConverse(t *testing.T) {
 	chromium := program(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
 	nodejs := node(t)
@@ -31,16 +33,22 @@ func TestConverse(t *testing.T) {
 	if err := os.MkdirAll(artifacts, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, transport := range []string{"bosh", "websocket"} {
-		t.Run(transport, func(t *testing.T) {
+	for _, way := range []struct{ name, transport, signIn string }{
+		{"bosh", "bosh", "password"},
+		{"websocket", "websocket", "password"},
+		{"prebind", "bosh", "prebind"},
+	} {
+		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			users := []string{"alice", "bob"}
-			r := start(t, users...)
+			service := startService(t)
+			r := startWith(t, fmt.Sprintf("[admin]\ntoken = %q\n", converseToken), service.rosterURL(), users...)
+			r.service, r.token = service, converseToken
 			site := startSite(t, r, dist)
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			visit := exec.CommandContext(ctx, nodejs, "clients/converse.mjs",
-				fmt.Sprintf("https://localhost:%d", site.port), site.control.URL, transport, password, chromium, artifacts)
+				fmt.Sprintf("https://localhost:%d", site.port), site.control.URL, way.transport, way.signIn, password, chromium, artifacts)
 			out, err := visit.CombinedOutput()
 			t.Logf("the visit:\n%s", out)
 			if err != nil {
@@ -49,6 +57,9 @@ func TestConverse(t *testing.T) {
 		})
 	}
 }
+
+// converseToken is what the application has the API believe it by.
+const converseToken = "canary-converse"
 
 // A site is a web application with Converse.js on its page: nginx before it and before rollcall.
 type site struct {
@@ -73,6 +84,14 @@ func startSite(t *testing.T, r *rollcall, dist string) *site {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]string{"jid": q.URL.Query().Get("user") + "@localhost", "password": password})
 	})
+	application.HandleFunc("/prebind", func(w http.ResponseWriter, q *http.Request) {
+		body, err := json.Marshal(map[string]string{"user": q.URL.Query().Get("user")})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		s.pass(w, "/admin/prebind", body)
+	})
 	app := httptest.NewServer(application)
 	t.Cleanup(app.Close)
 	s.port = freePort(t)
@@ -81,6 +100,25 @@ func startSite(t *testing.T, r *rollcall, dist string) *site {
 	s.control = httptest.NewServer(http.HandlerFunc(s.do))
 	t.Cleanup(s.control.Close)
 	return s
+}
+
+// pass asks the API and gives the page the answer. While the server is not there, neither is an answer.
+func (s *site) pass(w http.ResponseWriter, path string, body []byte) {
+	req, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d%s", s.r.http, path), bytes.NewReader(body))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+s.r.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(resp.StatusCode)
+	io.Copy(w, resp.Body)
 }
 
 // connect starts nginx; disconnect ends it, and with it every connection.
@@ -132,19 +170,9 @@ func (s *site) do(w http.ResponseWriter, q *http.Request) {
 // patch sends a merge patch of a user's roster.
 func (r *rollcall) patch(user, patch string) {
 	r.t.Helper()
-	url := fmt.Sprintf("http://127.0.0.1:%d/roster_admin/rosters/%s", r.http, user)
-	req, err := http.NewRequest("PATCH", url, strings.NewReader(patch))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/merge-patch+json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		r.t.Fatalf("PATCH %s: %s %s %v", url, resp.Status, b, err)
+	status, answer := r.tell(http.MethodPatch, "/roster_admin/rosters/"+user, "application/merge-patch+json", []byte(patch))
+	if status != http.StatusOK {
+		r.t.Fatalf("PATCH for %s: %d %s", user, status, answer)
 	}
 }
 
@@ -163,13 +191,22 @@ const conversePage = `<!doctype html>
   const converse = window.converse;
   const at = new URL(location.href).searchParams;
   converse.plugins.add("probe", { initialize() { window.probe = this._converse; } });
-  const signIn = at.has("credentials")
-    ? { credentials_url: "/credentials?user=" + at.get("user") }
-    : { jid: at.get("user") + "@localhost", password: at.get("password") };
+  converse.plugins.add("fresh-roster", {
+    initialize() {
+      const { _converse } = this;
+      _converse.api.listen.on("will-reconnect", () => _converse.session.save("roster_cached", false));
+    },
+  });
+  const signIn = {
+    password: { jid: at.get("user") + "@localhost", password: at.get("password") },
+    credentials: { credentials_url: "/credentials?user=" + at.get("user") },
+    prebind: { authentication: "prebind", prebind_url: "/prebind?user=" + at.get("user") },
+  }[at.get("by")];
   const transport = at.get("transport") === "bosh"
     ? { bosh_service_url: "https://" + location.host + "/chat/http-bind" }
     : { websocket_url: "wss://" + location.host + "/chat/xmpp-websocket" };
   converse.initialize({
+    authentication: "login",
     ...signIn,
     ...transport,
     auto_login: true,
@@ -178,7 +215,6 @@ const conversePage = `<!doctype html>
     allow_contact_requests: false,
     allow_contact_removal: false,
     enable_roster_versioning: true,
-    authentication: "login",
     assets_path: "/dist/",
     view_mode: "fullscreen",
     persistent_store: "localStorage",
@@ -188,7 +224,7 @@ const conversePage = `<!doctype html>
     theme: "classic",
     loglevel: "error",
     blacklisted_plugins: ["converse-omemo", "converse-omemo-views"],
-    whitelisted_plugins: ["probe"],
+    whitelisted_plugins: ["probe", "fresh-roster"],
   });
 </script>
 </body>

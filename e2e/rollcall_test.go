@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +30,8 @@ type rollcall struct {
 	config string // path of the config file
 
 	c2s, c2sTLS, http, https int // ports on 127.0.0.1
+
+	token string // of the application, where one is configured
 
 	process *process
 }
@@ -132,20 +135,35 @@ func (r *rollcall) notify(users ...string) refreshed {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	url := fmt.Sprintf("http://127.0.0.1:%d/roster_admin/refresh", r.http)
-	resp, err := http.Post(url, "application/json", bytes.NewReader(body))
+	status, answer := r.tell(http.MethodPost, "/roster_admin/refresh", "application/json", body)
+	var got refreshed
+	if err := json.Unmarshal(answer, &got); err != nil || status != http.StatusOK {
+		r.t.Fatalf("notification: %d %s: %v", status, answer, err)
+	}
+	return got
+}
+
+// tell sends a request as the application does.
+func (r *rollcall) tell(method, path, contentType string, body []byte) (status int, answer []byte) {
+	r.t.Helper()
+	req, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d%s", r.http, path), bytes.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var got refreshed
-	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
-		r.t.Fatalf("POST %s: %s: %v", url, resp.Status, err)
+	answer, err = io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		r.t.Fatalf("POST %s: %s: %+v", url, resp.Status, got)
-	}
-	return got
+	return resp.StatusCode, answer
 }
 
 // change sets a user's roster in the service and notifies the server, as an application does.
