@@ -48,6 +48,11 @@ class Client(ClientXMPP):
         self.auto_subscribe = False
         self.register_plugin("xep_0191")
         self.register_plugin("xep_0199")
+        if config.get("pep"):  # it says what it wants to hear of in its presence, and answers who asks for that
+            self.register_plugin("xep_0115")
+            self.register_plugin("xep_0163")
+            self.register_plugin("xep_0118")
+            self.add_event_handler("user_tune_publish", self.on_tune)
         self.ca_certs = config["ca"]
         self.enable_direct_tls = config["direct"]
         self.enable_starttls = not config["direct"]
@@ -86,6 +91,10 @@ class Client(ClientXMPP):
         emit("presence", **{"from": pres["from"].full}, type=pres.xml.get("type", ""),
              show="" if show is None else show.text or "", status=pres["status"])
 
+    def on_tune(self, msg):
+        for title in msg.xml.iter("{http://jabber.org/protocol/tune}title"):
+            emit("tune", **{"from": msg["from"].full}, body=title.text)
+
     def on_push(self, iq):
         for item in items(iq):
             self.take(item)
@@ -118,6 +127,9 @@ class Client(ClientXMPP):
                 self.send_presence(pshow=command.get("show"), pstatus=command.get("status"))
             case "message":
                 self.send_message(mto=command["to"], mbody=command["body"], mtype="chat")
+            case "tune":
+                await self.plugin["xep_0118"].publish_tune(title=command["body"])
+                emit("tune-done")
             case "blocklist":
                 emit("blocklist", jids=sorted(map(str, await self.plugin["xep_0191"].get_blocked_jids())))
             case "block":

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 
+	"rollcall/internal/jid"
 	"rollcall/internal/session"
 	"rollcall/internal/xmlstream"
 )
@@ -40,6 +41,12 @@ type Feature struct {
 // Disco is what a feature adds to the answers of service discovery (XEP-0030).
 type Disco struct {
 	Host, Account []string // namespaces of features
+	// AccountIdentities are identities of an account beside account/registered.
+	AccountIdentities []Identity
+	// AccountItems lists what an account has below it, as far as somebody may see it, and AccountNode says what one of
+	// its nodes is, nil when there is none that somebody may see. They may wait for a store; ctx bounds the call.
+	AccountItems func(ctx context.Context, account, somebody jid.JID) ([]Item, error)
+	AccountNode  func(ctx context.Context, account, somebody jid.JID, node string) (*Identity, error)
 }
 
 // Inline is what a feature does when a resource is bound by XEP-0386, where the request and its answer have room for it.
@@ -51,6 +58,12 @@ type Inline struct {
 	// nil for nothing. Somebody waits for it: ctx says how long.
 	Bound func(ctx context.Context, s *session.Session, asked *xmlstream.Element) *xmlstream.Element
 }
+
+// Identity is one of service discovery.
+type Identity struct{ Category, Type, Name string }
+
+// Item is one of service discovery: an address, or a node at it.
+type Item struct{ JID, Node, Name string }
 
 // Target says on whose behalf the server answers an iq.
 type Target uint8

@@ -47,14 +47,20 @@ const (
 	Hints      = "urn:xmpp:hints"                         // XEP-0334 v1.0.0; only ever looked at
 	Last       = "jabber:iq:last"                         // XEP-0012 v2.0
 	Blocking   = "urn:xmpp:blocking"                      // XEP-0191 v1.3
+	Caps       = "http://jabber.org/protocol/caps"        // XEP-0115 v1.6.0
+	DataForms  = "jabber:x:data"                          // XEP-0004 v2.13.1
+	Pubsub     = "http://jabber.org/protocol/pubsub"      // XEP-0060 v1.29.0, as far as XEP-0163 v1.2.2 asks for it
+
+	PubsubOwner  = "http://jabber.org/protocol/pubsub#owner"  // the same
+	PubsubEvent  = "http://jabber.org/protocol/pubsub#event"  // the same
+	PubsubErrors = "http://jabber.org/protocol/pubsub#errors" // the same
 	// BlockingErrors has the condition of an error (XEP-0191 section 3.3).
 	BlockingErrors = "urn:xmpp:blocking:errors"
 )
 
 // Messages.
 const (
-	DataForms = "jabber:x:data"                  // XEP-0004 v2.13.2
-	RSM       = "http://jabber.org/protocol/rsm" // XEP-0059 v1.0: pages of results
-	Forward   = "urn:xmpp:forward:0"             // XEP-0297 v1.0
-	SID       = "urn:xmpp:sid:0"                 // XEP-0359 v0.7.0
+	RSM     = "http://jabber.org/protocol/rsm" // XEP-0059 v1.0: pages of results
+	Forward = "urn:xmpp:forward:0"             // XEP-0297 v1.0
+	SID     = "urn:xmpp:sid:0"                 // XEP-0359 v0.7.0
 )

@@ -48,6 +48,22 @@ func (e *Engine) Newest(ctx context.Context, name string) *Known {
 	}
 }
 
+// Known gives a user's roster, however old the copy is. One of which there is no copy is asked for, as for a client.
+func (e *Engine) Known(ctx context.Context, name string) (*Known, error) {
+	u := e.pin(name)
+	defer e.unpin(u)
+	if err := u.untilLoaded(ctx); err != nil {
+		return nil, err
+	}
+	if k := u.Current(); k != nil {
+		return k, nil
+	}
+	if k := e.Newest(ctx, name); k != nil {
+		return k, nil
+	}
+	return nil, ErrNoRoster
+}
+
 // Counts is how many rosters the engine holds, by what is known of them.
 type Counts struct {
 	Online  int  // users who are online

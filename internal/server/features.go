@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"rollcall/internal/config"
@@ -29,6 +30,10 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	if err != nil {
 		return nil, err
 	}
+	personal, err := s.newPEP(h, blocked)
+	if err != nil {
+		return nil, err
+	}
 	all := []host.Feature{
 		blocked.Feature(), // before all that would do something with what is blocked
 		last.New(last.Options{
@@ -45,6 +50,8 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 			Blocks:      blocked.Of,
 			Metrics:     h.metrics,
 			Presence:    h.presenceTold(),
+			Announced:   personal.arrived(),
+			Gained:      personal.gained(),
 		}),
 		disco.New(s.directory.Shows),
 		ping.New(),
@@ -53,6 +60,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	}
 	if s.cfg.Limits.IdleStanzas > 0 {
 		all = append(all, csi.New())
+	}
+	if personal.pep != nil { // before contacts, which deals with presence
+		all = slices.Insert(all, 1, personal.pep.Feature())
 	}
 	if h.webhooks != nil {
 		all = append(all, h.webhookFeature())

@@ -18,6 +18,7 @@ import (
 	"rollcall/internal/certs"
 	"rollcall/internal/config"
 	"rollcall/internal/feature/contacts"
+	"rollcall/internal/feature/pep"
 	"rollcall/internal/host"
 	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
@@ -55,6 +56,7 @@ type Server struct {
 
 	registry  *host.Registry
 	directory *contacts.Directory
+	personal  *pep.Directory
 	hosts     []*virtualHost
 	sasl      map[string]*auth.Server
 	certs     certificates     // nil: no TLS
@@ -95,7 +97,7 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, loaded: cfg, opts: o, log: o.Log,
-		registry: host.NewRegistry(), directory: contacts.NewDirectory(), sasl: make(map[string]*auth.Server),
+		registry: host.NewRegistry(), directory: contacts.NewDirectory(), personal: pep.NewDirectory(), sasl: make(map[string]*auth.Server),
 		metrics: metrics.New(o.Version), memory: newAllowance(cfg.Limits.Memory),
 		ready: make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
 	}

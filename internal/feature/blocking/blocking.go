@@ -98,6 +98,15 @@ func (b *Blocking) Of(local string) func(other jid.JID) bool {
 	return b.blockedBy(a, l)
 }
 
+// BlockedBy tells whom an account of the host has blocked, as it is in the store; it waits for that a bounded time.
+func (b *Blocking) BlockedBy(ctx context.Context, account jid.JID) (func(other jid.JID) bool, error) {
+	l, err := b.list(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	return b.blockedBy(account, l), nil
+}
+
 // blockedBy tells whom a list blocks, when it is that of account.
 func (b *Blocking) blockedBy(account jid.JID, l *blocklist) func(jid.JID) bool {
 	return func(other jid.JID) bool { return !b.exempt(account, other) && l.blocks(other) }

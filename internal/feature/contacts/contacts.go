@@ -37,6 +37,11 @@ type Options struct {
 	// no presence passes between the two; Directory.BlocksChanged tells of changes. Blocks may be nil.
 	Blocks  func(local string) func(other jid.JID) bool
 	Metrics *metrics.Instruments // nil: none
+	// Announced is told when the contacts of a user have been told of a session that has become available, and Gained when a
+	// user has begun to see a contact whose presence was not to be seen before. They are called by the user's owner and must
+	// not block; either may be nil.
+	Announced func(s *session.Session)
+	Gained    func(account, contact jid.JID)
 	// Presence is told when a user has become available, and when none of the user's sessions is so any more. It is called by
 	// the user's owner and must not block; nil: nobody wants to know.
 	Presence func(user string, available bool)

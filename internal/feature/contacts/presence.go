@@ -109,6 +109,9 @@ func (a *account) announce(ctx context.Context, r *resource, k *roster.Known) {
 	for contact := range a.feature.opts.Directory.present.among(k.Roster, rosterdoc.To) {
 		a.probe(contact, viewer, time.Time{})
 	}
+	if told := a.feature.opts.Announced; told != nil {
+		told(r.session)
+	}
 }
 
 // broadcast sends a presence of ours to the contacts who may see it: those who are online, for nobody else would get it,
@@ -386,11 +389,16 @@ func (a *account) follow(ctx context.Context, c rosterdoc.Change, k *roster.Know
 		}
 		if !after.Has(rosterdoc.From) {
 			delete(a.shown, contact)
+		} else if gained := a.feature.opts.Gained; gained != nil {
+			gained(contact, a.jid)
 		}
 	}
 	switch {
 	case after.Has(rosterdoc.To) && !before.Has(rosterdoc.To):
 		a.probe(contact, a.audience(), k.Wished)
+		if gained := a.feature.opts.Gained; gained != nil {
+			gained(a.jid, contact)
+		}
 	case !after.Has(rosterdoc.To) && (before.Has(rosterdoc.To) || c.Kind == rosterdoc.Removed):
 		a.withdraw(contact, a.audience())
 	}

@@ -5,6 +5,7 @@ package disco
 import (
 	"context"
 	"slices"
+	"time"
 
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
@@ -28,9 +29,9 @@ func New(maySee func(account, somebody jid.JID) bool) host.Feature {
 			key(host.ToHost, ns.DiscoInfo):     d.hostInfo,
 			key(host.ToHost, ns.DiscoItems):    d.noItems,
 			key(host.ToSelf, ns.DiscoInfo):     d.accountInfo,
-			key(host.ToSelf, ns.DiscoItems):    d.noItems,
+			key(host.ToSelf, ns.DiscoItems):    d.accountItems,
 			key(host.ToAccount, ns.DiscoInfo):  d.guarded(d.accountInfo),
-			key(host.ToAccount, ns.DiscoItems): d.guarded(d.noItems),
+			key(host.ToAccount, ns.DiscoItems): d.guarded(d.accountItems),
 		},
 	}
 }
@@ -49,34 +50,100 @@ func (d disco) guarded(answer host.IQHandler) host.IQHandler {
 }
 
 func (d disco) hostInfo(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
-	var features []string
-	for _, f := range iq.Host.Features() {
-		features = append(features, f.Disco.Host...)
-	}
-	return info(iq, features, "category", "server", "type", "im", "name", "rollcall")
-}
-
-func (d disco) accountInfo(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
-	var features []string
-	for _, f := range iq.Host.Features() {
-		features = append(features, f.Disco.Account...)
-	}
-	return info(iq, features, "category", "account", "type", "registered")
-}
-
-func info(iq *host.IQ, features []string, identity ...string) (*xmlstream.Element, error) {
 	if err := noNode(iq); err != nil {
 		return nil, err
 	}
+	return hostQuery(iq.Host), nil
+}
+
+// hostQuery says what a host is and can do.
+func hostQuery(h *host.Host) *xmlstream.Element {
+	var features []string
+	for _, f := range h.Features() {
+		features = append(features, f.Disco.Host...)
+	}
+	return info([]host.Identity{{Category: "server", Type: "im", Name: "rollcall"}}, features)
+}
+
+func (d disco) accountInfo(ctx context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+	if node := iq.Payload().Attr("node"); node != "" {
+		return d.nodeInfo(ctx, iq, node)
+	}
+	identities := []host.Identity{{Category: "account", Type: "registered"}}
+	var features []string
+	for _, f := range iq.Host.Features() {
+		identities = append(identities, f.Disco.AccountIdentities...)
+		features = append(features, f.Disco.Account...)
+	}
+	return info(identities, features), nil
+}
+
+// nodeInfo answers about a node of an account (XEP-0030 section 3.2).
+func (d disco) nodeInfo(ctx context.Context, iq *host.IQ, node string) (*xmlstream.Element, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, f := range iq.Host.Features() {
+		if f.Disco.AccountNode == nil {
+			continue
+		}
+		identity, err := f.Disco.AccountNode(ctx, account(iq), iq.From.Bare(), node)
+		if err != nil {
+			return nil, err
+		}
+		if identity != nil {
+			return info([]host.Identity{*identity}, nil).SetAttr("node", node), nil
+		}
+	}
+	return nil, errNoNode
+}
+
+// patience bounds how long a request waits for a store.
+const patience = 5 * time.Second
+
+// account is whom a request is about.
+func account(iq *host.IQ) jid.JID {
+	if iq.To.IsZero() {
+		return iq.From.Bare()
+	}
+	return iq.To
+}
+
+func info(identities []host.Identity, features []string) *xmlstream.Element {
+	query := xmlstream.New(ns.DiscoInfo, "query")
+	for _, id := range identities {
+		query.Append(xmlstream.New(ns.DiscoInfo, "identity", "category", id.Category, "type", id.Type, "name", id.Name))
+	}
 	slices.Sort(features)
-	query := xmlstream.New(ns.DiscoInfo, "query").Append(xmlstream.New(ns.DiscoInfo, "identity", identity...))
 	for _, f := range slices.Compact(features) {
 		query.Append(xmlstream.New(ns.DiscoInfo, "feature", "var", f))
+	}
+	return query
+}
+
+// accountItems lists what an account has below it.
+func (d disco) accountItems(ctx context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+	if err := noNode(iq); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	query := xmlstream.New(ns.DiscoItems, "query")
+	for _, f := range iq.Host.Features() {
+		if f.Disco.AccountItems == nil {
+			continue
+		}
+		items, err := f.Disco.AccountItems(ctx, account(iq), iq.From.Bare())
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range items {
+			query.Append(xmlstream.New(ns.DiscoItems, "item", "jid", it.JID, "node", it.Node, "name", it.Name))
+		}
 	}
 	return query, nil
 }
 
-// noItems: neither the host nor an account has anything below it.
+// noItems: the host has nothing below it.
 func (d disco) noItems(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 	if err := noNode(iq); err != nil {
 		return nil, err
@@ -84,10 +151,12 @@ func (d disco) noItems(_ context.Context, iq *host.IQ) (*xmlstream.Element, erro
 	return xmlstream.New(ns.DiscoItems, "query"), nil
 }
 
-// noNode refuses nodes, of which there are none (XEP-0030 section 7).
+var errNoNode = stanza.NewError(stanza.ItemNotFound, "there is no such node")
+
+// noNode refuses nodes where there are none (XEP-0030 section 7).
 func noNode(iq *host.IQ) error {
-	if node := iq.Payload().Attr("node"); node != "" {
-		return stanza.NewError(stanza.ItemNotFound, "there is no such node")
+	if iq.Payload().Attr("node") != "" {
+		return errNoNode
 	}
 	return nil
 }

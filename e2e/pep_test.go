@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// What a user of slixmpp listens to (XEP-0118 by XEP-0163) is heard by the contacts who may know, at once and when they come
+// later, over a restart of the server; and no more when the application says that they are contacts no longer.
+func TestPersonalEventing(t *testing.T) {
+	t.Parallel()
+	curious := kind{"slixmpp with PEP", "TLSv1.3", "SCRAM-SHA-256", func(t *testing.T, r *rollcall, user, password string) *client {
+		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
+		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), map[string]any{
+			"jid": user + "@localhost", "password": password, "host": "localhost", "port": r.c2sTLS, "ca": r.ca, "direct": true, "pep": true,
+		})
+	}}
+	r := start(t, "john", "marie")
+	john, marie := friends(t, r, curious, curious)
+	play := func(title string) {
+		t.Helper()
+		john.send(command{Do: "tune", Body: title})
+		john.wait("the answer", func(e event) bool { return e.Event == "tune-done" })
+	}
+	hears := func(c *client, title string) {
+		t.Helper()
+		c.wait("the tune "+title, func(e event) bool { return e.Event == "tune" && e.From == "john@localhost" && e.Body == title })
+	}
+	marie.settle() // she has said what she wants to hear of
+	play("Music for \"Love's Labors Lost\"")
+	hears(marie, "Music for \"Love's Labors Lost\"")
+	hears(john, "Music for \"Love's Labors Lost\"")
+
+	marie.quit()
+	john.seesGone(marie)
+	r.process.stop(t)
+	john.closed()
+	r.run()
+	marie = curious.signIn(t, r, "marie")
+	marie.roster()
+	marie.available("back")
+	hears(marie, "Music for \"Love's Labors Lost\"") // though john is not there
+
+	john = curious.signIn(t, r, "john")
+	john.roster()
+	john.available("here")
+	john.sees(marie, "back")
+	r.change("john", `{}`)
+	marie.seesGone(john)
+	play("Something private")
+	hears(john, "Something private")
+	marie.quiet("tune")
+}

@@ -1,0 +1,299 @@
+package pep
+
+import (
+	"container/list"
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"hash"
+	"slices"
+	"strings"
+	"sync"
+
+	"rollcall/internal/host"
+	"rollcall/internal/ns"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// What a client wants to hear of is among its features, as NODE+notify; which features it has is said once for all clients
+// that send the same hash (XEP-0115). A client whose hash is not known is asked.
+
+const (
+	maxWants  = 100   // nodes that a client wants to hear of
+	maxHashes = 2_000 // remembered
+	notifies  = "+notify"
+)
+
+// clients is what is known of the clients of all hosts.
+type clients struct {
+	mu     sync.Mutex
+	of     map[*session.Session]*client // those that have sent capabilities
+	hashes map[capsKey]*list.Element    // of *known
+	order  list.List                    // the least recently used first
+}
+
+// A capsKey is what clients say of their features.
+type capsKey struct{ hash, ver string }
+
+type known struct {
+	key   capsKey
+	wants map[string]struct{}
+}
+
+// A client is what is known of one.
+type client struct {
+	key     capsKey
+	asked   string              // the id of the request that it has not answered; "" for none
+	wants   map[string]struct{} // nil: not known
+	greeted bool
+}
+
+// want tells whether a client wants to hear of a node.
+func (c *clients) want(s *session.Session, node string) bool {
+	_, ok := c.wants(s)[node]
+	return ok
+}
+
+func (c *clients) wants(s *session.Session) map[string]struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if one := c.of[s]; one != nil {
+		return one.wants
+	}
+	return nil
+}
+
+// sent looks at the presence that clients send, and takes their answers.
+func (p *PEP) sent(ctx context.Context, st *host.Passage) (done bool, err error) {
+	switch {
+	case st.Kind == stanza.Presence && st.To.IsZero():
+		p.presence(st)
+	case st.Kind == stanza.IQ && !st.IsRequest() && st.To == p.host:
+		return p.answered(st), nil
+	}
+	return false, nil
+}
+
+// presence takes the capabilities of a broadcast presence.
+func (p *PEP) presence(st *host.Passage) {
+	c := &p.opts.Directory.clients
+	caps := st.Element.Child(ns.Caps, "c")
+	key := capsKey{}
+	if caps != nil && st.Type == "" {
+		key = capsKey{caps.Attr("hash"), caps.Attr("ver")}
+	}
+	c.mu.Lock()
+	one := c.of[st.Session]
+	switch {
+	case st.Type == stanza.TypeUnavailable:
+		if one != nil {
+			one.greeted = false
+		}
+		c.mu.Unlock()
+		return
+	case key.ver == "" || len(key.ver) > 128 || len(key.hash) > 32:
+		delete(c.of, st.Session)
+		c.mu.Unlock()
+		return
+	case one == nil:
+		one = &client{}
+		if c.of == nil {
+			c.of = map[*session.Session]*client{}
+		}
+		c.of[st.Session] = one
+	}
+	ask := ""
+	if one.key != key {
+		one.key, one.wants, one.asked = key, c.lookup(key), ""
+		if one.wants == nil {
+			one.asked = strings.ToLower(rand.Text())
+			ask = one.asked
+		}
+	}
+	c.mu.Unlock()
+	if ask != "" {
+		q := xmlstream.New(ns.DiscoInfo, "query", "node", caps.Attr("node")+"#"+key.ver)
+		st.Session.Send(stanza.NewWire(xmlstream.New(ns.Client, "iq", "type", stanza.TypeGet, "id", ask,
+			"from", p.opts.Host, "to", st.From.String()).Append(q)))
+	}
+	p.Arrived(st.Session)
+}
+
+// lookup gives what clients with a hash want; nil when that is not known. mu is held.
+func (c *clients) lookup(key capsKey) map[string]struct{} {
+	e := c.hashes[key]
+	if e == nil {
+		return nil
+	}
+	c.order.MoveToBack(e)
+	return e.Value.(*known).wants
+}
+
+// remember keeps what clients with a hash want. mu is held.
+func (c *clients) remember(key capsKey, wants map[string]struct{}) {
+	if c.hashes == nil {
+		c.hashes = map[capsKey]*list.Element{}
+	}
+	if c.hashes[key] != nil {
+		return
+	}
+	if c.order.Len() >= maxHashes {
+		oldest := c.order.Front()
+		delete(c.hashes, c.order.Remove(oldest).(*known).key)
+	}
+	c.hashes[key] = c.order.PushBack(&known{key, wants})
+}
+
+// answered takes the answer of a client that was asked for its features: by id and session, so that nobody answers for
+// another. It tells whether it was one.
+func (p *PEP) answered(st *host.Passage) bool {
+	c := &p.opts.Directory.clients
+	c.mu.Lock()
+	one := c.of[st.Session]
+	if one == nil || one.asked == "" || one.asked != st.ID {
+		c.mu.Unlock()
+		return false
+	}
+	one.asked, one.wants = "", map[string]struct{}{}
+	if q := st.Element.Child(ns.DiscoInfo, "query"); q != nil && st.Type == stanza.TypeResult {
+		one.wants = wantsOf(q)
+		// "If the values of the received and reconstructed hashes do not match, the processing application MUST consider the
+		// result to be invalid and MUST NOT globally cache the verification string": it counts for this client alone.
+		if verification(q, one.key.hash) == one.key.ver {
+			c.remember(one.key, one.wants)
+		}
+	}
+	c.mu.Unlock()
+	p.Arrived(st.Session)
+	return true
+}
+
+func wantsOf(q *xmlstream.Element) map[string]struct{} {
+	wants := map[string]struct{}{}
+	for el := range q.Elements() {
+		node, ok := strings.CutSuffix(el.Attr("var"), notifies)
+		if ok && el.Is(ns.DiscoInfo, "feature") && len(wants) < maxWants && len(node) <= maxNodeName {
+			wants[node] = struct{}{}
+		}
+	}
+	return wants
+}
+
+// Arrived is told that a client may have become one that contacts see and of which it is known what it wants: then it is sent
+// the last items, once.
+func (p *PEP) Arrived(s *session.Session) {
+	c := &p.opts.Directory.clients
+	c.mu.Lock()
+	one := c.of[s]
+	if one == nil || one.greeted || len(one.wants) == 0 || !s.Announced() {
+		c.mu.Unlock()
+		return
+	}
+	one.greeted = true
+	wants := one.wants
+	c.mu.Unlock()
+	// Without room in the queue the client hears of the next items.
+	_ = p.lines.do(s.JID().Local(), func(ctx context.Context) { p.greet(ctx, s.JID(), wants) })
+}
+
+func (p *PEP) closed(_ context.Context, s *session.Session) {
+	c := &p.opts.Directory.clients
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.of, s)
+}
+
+// hashes that XEP-0300 has names for.
+var hashes = map[string]func() hash.Hash{"sha-1": sha1.New, "sha-256": sha256.New, "sha-512": sha512.New}
+
+// verification makes the string that stands for an answer (XEP-0115 section 5.1); "" when the answer is ill-formed
+// (section 5.4) or the hash is not known.
+func verification(q *xmlstream.Element, name string) string {
+	make := hashes[name]
+	if make == nil {
+		return ""
+	}
+	var identities, features []string
+	forms := map[string]string{}
+	for el := range q.Elements() {
+		switch {
+		case el.Is(ns.DiscoInfo, "identity"):
+			identities = append(identities, el.Attr("category")+"/"+el.Attr("type")+"/"+el.Lang()+"/"+el.Attr("name")+"<")
+		case el.Is(ns.DiscoInfo, "feature"):
+			features = append(features, el.Attr("var")+"<")
+		case el.Is(ns.DataForms, "x"):
+			kind, text, ok := formText(el)
+			if _, twice := forms[kind]; twice || !ok {
+				return ""
+			}
+			if kind != "" {
+				forms[kind] = text
+			}
+		}
+	}
+	slices.Sort(identities)
+	slices.Sort(features)
+	if twice(identities) || twice(features) {
+		return ""
+	}
+	h := make()
+	h.Write([]byte(strings.Join(identities, "") + strings.Join(features, "")))
+	var kinds []string
+	for kind := range forms {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		h.Write([]byte(kind + "<" + forms[kind]))
+	}
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+func twice(sorted []string) bool {
+	return len(slices.Compact(slices.Clone(sorted))) != len(sorted)
+}
+
+// formText writes a form as it stands in the hashed string. A form without a hidden FORM_TYPE has the kind "" and does not
+// count; ok is false for one that is ill-formed.
+func formText(x *xmlstream.Element) (kind, text string, ok bool) {
+	type fieldText struct{ name, text string }
+	var all []fieldText
+	for f := range x.Elements() {
+		if !f.Is(ns.DataForms, "field") {
+			continue
+		}
+		var values []string
+		for v := range f.Elements() {
+			if v.Is(ns.DataForms, "value") {
+				values = append(values, v.Text())
+			}
+		}
+		if f.Attr("var") == "FORM_TYPE" {
+			for _, v := range values[min(1, len(values)):] {
+				if v != values[0] {
+					return "", "", false
+				}
+			}
+			if f.Attr("type") == "hidden" {
+				kind = one(values)
+			}
+			continue
+		}
+		slices.Sort(values)
+		line := f.Attr("var") + "<"
+		for _, v := range values {
+			line += v + "<"
+		}
+		all = append(all, fieldText{f.Attr("var"), line})
+	}
+	slices.SortStableFunc(all, func(a, b fieldText) int { return strings.Compare(a.name, b.name) })
+	for _, f := range all {
+		text += f.text
+	}
+	return kind, text, true
+}

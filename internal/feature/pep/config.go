@@ -1,0 +1,209 @@
+package pep
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"rollcall/internal/ns"
+	"rollcall/internal/rosterdoc"
+	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
+)
+
+// Who sees a node: pubsub#access_model.
+const (
+	accessOpen      = "open"
+	accessPresence  = "presence"
+	accessRoster    = "roster"
+	accessWhitelist = "whitelist"
+)
+
+// When the last item is sent: pubsub#send_last_published_item.
+const (
+	lastNever      = "never"
+	lastOnSub      = "on_sub"
+	lastOnPresence = "on_sub_and_presence"
+)
+
+// A config is a node's (XEP-0060 section 8.2). What it does not have cannot be configured.
+type config struct {
+	Title    string   `json:"title,omitempty"`
+	Type     string   `json:"type,omitempty"`
+	Access   string   `json:"access"`
+	Groups   []string `json:"groups,omitempty"` // with accessRoster
+	MaxItems int      `json:"max_items"`
+	Persist  bool     `json:"persist"`
+	SendLast string   `json:"send_last"`
+	Retracts bool     `json:"retracts"` // contacts are told of items that go
+	Payloads bool     `json:"payloads"` // and what items say
+	Notify   bool     `json:"notify"`
+}
+
+// defaults are those of XEP-0163 section 7.
+func defaults() config {
+	return config{Access: accessPresence, MaxItems: 1, Persist: true, SendLast: lastOnPresence, Retracts: true, Payloads: true, Notify: true}
+}
+
+func (c *config) admits(contact rosterdoc.Item) bool {
+	return c.Access != accessRoster || slices.ContainsFunc(contact.Groups, func(g string) bool { return slices.Contains(c.Groups, g) })
+}
+
+// A field is one of the form: how it is shown and how it is set.
+type field struct {
+	name, kind, label string
+	options           []string
+	get               func(c *config) []string
+	set               func(c *config, values []string) error
+}
+
+func flag(name, label string, of func(c *config) *bool) field {
+	return field{name: name, kind: "boolean", label: label,
+		get: func(c *config) []string {
+			if *of(c) {
+				return []string{"1"}
+			}
+			return []string{"0"}
+		},
+		set: func(c *config, values []string) error {
+			switch one(values) {
+			case "1", "true":
+				*of(c) = true
+			case "0", "false":
+				*of(c) = false
+			default:
+				return fmt.Errorf("%q is neither 1 nor 0", one(values))
+			}
+			return nil
+		}}
+}
+
+func choice(name, label string, options []string, of func(c *config) *string) field {
+	return field{name: name, kind: "list-single", label: label, options: options,
+		get: func(c *config) []string { return []string{*of(c)} },
+		set: func(c *config, values []string) error {
+			if !slices.Contains(options, one(values)) {
+				return fmt.Errorf("%q is none of %q", one(values), options)
+			}
+			*of(c) = one(values)
+			return nil
+		}}
+}
+
+func line(name, label string, of func(c *config) *string) field {
+	return field{name: name, kind: "text-single", label: label,
+		get: func(c *config) []string { return []string{*of(c)} },
+		set: func(c *config, values []string) error {
+			if len(one(values)) > maxNodeName {
+				return fmt.Errorf("it has more than %d bytes", maxNodeName)
+			}
+			*of(c) = one(values)
+			return nil
+		}}
+}
+
+// fields are all that can be configured.
+var fields = []field{
+	line("pubsub#title", "Title", func(c *config) *string { return &c.Title }),
+	line("pubsub#type", "Type of the payloads, a namespace", func(c *config) *string { return &c.Type }),
+	choice("pubsub#access_model", "Who sees it", []string{accessOpen, accessPresence, accessRoster, accessWhitelist},
+		func(c *config) *string { return &c.Access }),
+	{name: "pubsub#roster_groups_allowed", kind: "list-multi", label: "Groups of contacts who see it",
+		get: func(c *config) []string { return c.Groups },
+		set: func(c *config, values []string) error {
+			if len(values) > 64 {
+				return fmt.Errorf("there are more than 64 groups")
+			}
+			c.Groups = values
+			return nil
+		}},
+	{name: "pubsub#max_items", kind: "text-single", label: "Items that are kept",
+		get: func(c *config) []string { return []string{strconv.Itoa(c.MaxItems)} },
+		set: func(c *config, values []string) error {
+			n, err := strconv.Atoi(one(values))
+			switch {
+			case one(values) == "max":
+				n = maxItems
+			case err != nil || n < 1:
+				return fmt.Errorf("%q is no number of items, nor max", one(values))
+			}
+			c.MaxItems = min(n, maxItems)
+			return nil
+		}},
+	flag("pubsub#persist_items", "Items are kept", func(c *config) *bool { return &c.Persist }),
+	choice("pubsub#send_last_published_item", "When the last item is sent", []string{lastNever, lastOnSub, lastOnPresence},
+		func(c *config) *string { return &c.SendLast }),
+	flag("pubsub#notify_retract", "Say when items go", func(c *config) *bool { return &c.Retracts }),
+	flag("pubsub#deliver_payloads", "Say what items have", func(c *config) *bool { return &c.Payloads }),
+	flag("pubsub#deliver_notifications", "Say when items come", func(c *config) *bool { return &c.Notify }),
+}
+
+func one(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// formType names a form (XEP-0068).
+const (
+	formConfig  = ns.Pubsub + "#node_config"
+	formOptions = ns.Pubsub + "#publish-options"
+)
+
+// form shows a configuration.
+func (c *config) form() *xmlstream.Element {
+	value := func(v string) *xmlstream.Element { return xmlstream.New(ns.DataForms, "value").AppendText(v) }
+	x := xmlstream.New(ns.DataForms, "x", "type", "form")
+	x.Append(xmlstream.New(ns.DataForms, "field", "var", "FORM_TYPE", "type", "hidden").Append(value(formConfig)))
+	for _, f := range fields {
+		el := xmlstream.New(ns.DataForms, "field", "var", f.name, "type", f.kind, "label", f.label)
+		for _, v := range f.get(c) {
+			el.Append(value(v))
+		}
+		for _, o := range f.options {
+			el.Append(xmlstream.New(ns.DataForms, "option").Append(value(o)))
+		}
+		x.Append(el)
+	}
+	return x
+}
+
+// fill sets what a form says. A field that is not known is an error where unknown says so: publish-options are a promise.
+func (c *config) fill(x *xmlstream.Element, formType string, unknown error) error {
+	if x == nil {
+		return nil
+	}
+	if x.Attr("type") != "submit" {
+		return stanza.NewError(stanza.BadRequest, "the form must be of the type submit")
+	}
+	for el := range x.Elements() {
+		if !el.Is(ns.DataForms, "field") {
+			continue
+		}
+		var values []string
+		for v := range el.Elements() {
+			if v.Is(ns.DataForms, "value") {
+				values = append(values, v.Text())
+			}
+		}
+		name := el.Attr("var")
+		if name == "FORM_TYPE" {
+			if one(values) != formType {
+				return stanza.NewError(stanza.BadRequest, "the form is of another FORM_TYPE than "+formType)
+			}
+			continue
+		}
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		if i < 0 {
+			if unknown != nil {
+				return unknown
+			}
+			continue
+		}
+		if err := fields[i].set(c, values); err != nil {
+			return stanza.NewError(stanza.NotAcceptable, name+": "+err.Error())
+		}
+	}
+	return nil
+}

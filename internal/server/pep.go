@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"rollcall/internal/config"
+	"rollcall/internal/feature/blocking"
+	"rollcall/internal/feature/pep"
+	"rollcall/internal/jid"
+	"rollcall/internal/rosterdoc"
+	"rollcall/internal/session"
+)
+
+// personal is the feature for personal eventing of a host, if it has it.
+type personal struct {
+	pep       *pep.PEP // nil: what is published could not be kept
+	directory *pep.Directory
+}
+
+// newPEP makes the feature, where there is a place for what is published, by users who come again.
+func (s *Server) newPEP(h *virtualHost, blocked *blocking.Blocking) (personal, error) {
+	if s.values() == nil || h.cfg.Auth.Method == config.AuthAnonymous {
+		return personal{}, nil
+	}
+	p, err := pep.New(pep.Options{
+		Host: h.cfg.Name, Store: s.values(), Registry: s.registry, Directory: s.personal, Roster: s.knownRoster,
+		Blocked: blocked.BlockedBy, Mutual: h.cfg.Roster.Mutual, Log: h.log,
+	})
+	return personal{p, s.personal}, err
+}
+
+func (p personal) arrived() func(*session.Session) {
+	if p.pep == nil {
+		return nil
+	}
+	return p.pep.Arrived
+}
+
+func (p personal) gained() func(account, contact jid.JID) {
+	if p.pep == nil {
+		return nil
+	}
+	return p.directory.Gained
+}
+
+var errNotOurs = errors.New("there is no such host")
+
+// knownRoster gives an account's roster, however old what is known of it is; one that is not known is asked for.
+func (s *Server) knownRoster(ctx context.Context, account jid.JID) (*rosterdoc.Roster, error) {
+	h := s.hostNamed(account.Domain())
+	if h == nil {
+		return nil, errNotOurs
+	}
+	k, err := h.engine.Known(ctx, account.Local())
+	if err != nil {
+		return nil, err
+	}
+	return k.Roster, nil
+}
