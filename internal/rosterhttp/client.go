@@ -25,6 +25,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -353,6 +354,9 @@ func canceled(ctx context.Context) *Error {
 	return &Error{Kind: Canceled, Err: fmt.Errorf("given up before the answer came: %w", context.Cause(ctx))}
 }
 
+// quoted finds what a reason cites of a document.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
 // logDropped says that contacts were dropped, and why the first was, not which: rosters stay out of logs.
 func (c *Client) logDropped(owner jid.JID, dropped []rosterdoc.Dropped) {
 	if len(dropped) == 0 {
@@ -365,7 +369,7 @@ func (c *Client) logDropped(owner jid.JID, dropped []rosterdoc.Dropped) {
 		}
 	}
 	c.cfg.Log.Warn("the roster service's document has contacts that cannot be used as they are",
-		"user", owner, "first_reason", dropped[0].Reason, "dropped", len(dropped)-warnings, "changed", warnings)
+		"user", owner, "first_reason", quoted.ReplaceAllString(dropped[0].Reason, "…"), "dropped", len(dropped)-warnings, "changed", warnings)
 }
 
 // Close gives up the kept connections; later fetches fail. Of the fetches under way those in a batch fail now,
