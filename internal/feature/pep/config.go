@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"rollcall/internal/ns"
+	"rollcall/internal/payload"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -145,7 +146,7 @@ func one(values []string) string {
 	return values[0]
 }
 
-// formType names a form (XEP-0068).
+// The kinds of forms (XEP-0068).
 const (
 	formConfig  = ns.Pubsub + "#node_config"
 	formOptions = ns.Pubsub + "#publish-options"
@@ -153,56 +154,42 @@ const (
 
 // form shows a configuration.
 func (c *config) form() *xmlstream.Element {
-	value := func(v string) *xmlstream.Element { return xmlstream.New(ns.DataForms, "value").AppendText(v) }
-	x := xmlstream.New(ns.DataForms, "x", "type", "form")
-	x.Append(xmlstream.New(ns.DataForms, "field", "var", "FORM_TYPE", "type", "hidden").Append(value(formConfig)))
+	shown := payload.Form{Type: payload.FormToFill, Kind: formConfig}
 	for _, f := range fields {
-		el := xmlstream.New(ns.DataForms, "field", "var", f.name, "type", f.kind, "label", f.label)
-		for _, v := range f.get(c) {
-			el.Append(value(v))
-		}
+		one := payload.Field{Var: f.name, Type: f.kind, Label: f.label, Values: f.get(c)}
 		for _, o := range f.options {
-			el.Append(xmlstream.New(ns.DataForms, "option").Append(value(o)))
+			one.Options = append(one.Options, payload.Option{Value: o})
 		}
-		x.Append(el)
+		shown.Fields = append(shown.Fields, one)
 	}
-	return x
+	return shown.Element()
 }
 
-// fill sets what a form says. A field that is not known is an error where unknown says so: publish-options are a promise.
-func (c *config) fill(x *xmlstream.Element, formType string, unknown error) error {
+// fill sets what the form in an element says, which may have none. A field that is not known is an error where unknown says so: publish-options
+// are a promise.
+func (c *config) fill(parent *xmlstream.Element, kind string, unknown error) error {
+	x := parent.Child(ns.DataForms, "x")
 	if x == nil {
 		return nil
 	}
-	if x.Attr("type") != "submit" {
+	said := payload.ParseForm(x)
+	switch {
+	case said.Type == payload.FormCancel:
+		return nil
+	case said.Type != payload.FormSubmit:
 		return stanza.NewError(stanza.BadRequest, "the form must be of the type submit")
+	case said.Kind != "" && said.Kind != kind:
+		return stanza.NewError(stanza.BadRequest, "the form is of another FORM_TYPE than "+kind)
 	}
-	for el := range x.Elements() {
-		if !el.Is(ns.DataForms, "field") {
-			continue
-		}
-		var values []string
-		for v := range el.Elements() {
-			if v.Is(ns.DataForms, "value") {
-				values = append(values, v.Text())
+	for _, one := range said.Fields {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == one.Var })
+		switch {
+		case i >= 0:
+			if err := fields[i].set(c, one.Values); err != nil {
+				return stanza.NewError(stanza.NotAcceptable, one.Var+": "+err.Error())
 			}
-		}
-		name := el.Attr("var")
-		if name == "FORM_TYPE" {
-			if one(values) != formType {
-				return stanza.NewError(stanza.BadRequest, "the form is of another FORM_TYPE than "+formType)
-			}
-			continue
-		}
-		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
-		if i < 0 {
-			if unknown != nil {
-				return unknown
-			}
-			continue
-		}
-		if err := fields[i].set(c, values); err != nil {
-			return stanza.NewError(stanza.NotAcceptable, name+": "+err.Error())
+		case unknown != nil:
+			return unknown
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/ns"
+	"rollcall/internal/payload"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -122,7 +123,7 @@ func (p *PEP) sendLast(ctx context.Context, owner, to jid.JID, name string, n *n
 		p.opts.Log.Error("item not told", "owner", owner.String(), "error", err)
 		return
 	}
-	p.send(ctx, owner, to, what, xmlstream.New(ns.Delay, "delay", "stamp", last.At.Format("2006-01-02T15:04:05Z")))
+	p.send(ctx, owner, to, what, payload.Delay("", last.At, ""))
 }
 
 // greet sends to a client that has arrived the last items of what it wants to hear of: its own user's and those of the

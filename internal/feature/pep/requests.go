@@ -165,7 +165,7 @@ func (p *PEP) publish(ctx context.Context, r *request) (*xmlstream.Element, erro
 	before := n.Config
 	if options := r.Payload().Child(ns.Pubsub, "publish-options"); options != nil {
 		failed := refuse(stanza.Conflict, "precondition-not-met", "the node is not as publish-options has it")
-		if err := n.Config.fill(options.Child(ns.DataForms, "x"), formOptions, failed); err != nil {
+		if err := n.Config.fill(options, formOptions, failed); err != nil {
 			return nil, err
 		}
 		if !fresh && !reflect.DeepEqual(before, n.Config) {
@@ -262,7 +262,7 @@ func (p *PEP) create(ctx context.Context, r *request) (*xmlstream.Element, error
 	}
 	n := &node{Config: defaults()}
 	if configure := r.Payload().Child(ns.Pubsub, "configure"); configure != nil {
-		if err := n.Config.fill(configure.Child(ns.DataForms, "x"), formConfig, nil); err != nil {
+		if err := n.Config.fill(configure, formConfig, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -314,11 +314,7 @@ func (p *PEP) ownerSet(ctx context.Context, r *request) (*xmlstream.Element, err
 	}
 	switch r.what.Local {
 	case "configure":
-		x := r.what.Child(ns.DataForms, "x")
-		if x != nil && x.Attr("type") == "cancel" {
-			return nil, nil
-		}
-		if err := n.Config.fill(x, formConfig, nil); err != nil {
+		if err := n.Config.fill(r.what, formConfig, nil); err != nil {
 			return nil, err
 		}
 		return nil, p.save(ctx, local, name, n, false)
