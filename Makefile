@@ -34,16 +34,20 @@ e2e: ## real clients and the demo page in Chromium against the real binary
 fuzz: ## every fuzz test for T (default 10m) each; F=FuzzName picks some
 	@bash scripts/fuzz.sh $(T) '$(F)'
 
-# Where benchmarks write to; a checkout of prosody-modules, for Prosody to be measured as well.
+# Where benchmarks write to; a checkout of prosody-modules, for Prosody to be measured as well; the URL of an empty PostgreSQL
+# database, for rollcall to be measured with it as well.
 BENCH_OUT ?= artifacts/bench
 PROSODY_MODULES ?=
+BENCH_DATABASE ?=
+comma = ,
 BENCH = go run ./bench -prosody-modules '$(PROSODY_MODULES)'
 SWEEP = $(BENCH) -server installed -reps 1 -rounds 2 -samples 100 -duration 2s
 
 bench: bench-table bench-plots ## what is installed, side by side: a table and plots, to BENCH_OUT; 20 minutes
 
 bench-table: ## 500 users with 50 contacts each; the median of three
-	$(BENCH) -server installed -rounds 6 -duration 3s -also scram,batch,patch -o $(BENCH_OUT)/table
+	$(BENCH) -server installed -rounds 6 -duration 3s \
+		-also scram,batch,patch,stored$(if $(BENCH_DATABASE),$(comma)postgres -database '$(BENCH_DATABASE)') -o $(BENCH_OUT)/table
 
 bench-plots: ## cost against contacts, sessions and the size of rosters
 	$(SWEEP) -sweep contacts=10,50,200,1000 -o $(BENCH_OUT)/contacts

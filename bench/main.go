@@ -49,6 +49,7 @@ type settings struct {
 	storm     scenario.Storm
 	sweep     sweep
 	also      []string
+	database  string
 	batch     bool // rosters are fetched many at a time
 	entries   int
 }
@@ -98,7 +99,7 @@ func parse(args []string) (*settings, error) {
 	f.IntVar(&s.sources, "sources", 1, "loopback addresses that clients come from (127.0.0.1, 127.0.0.2, …)")
 	f.StringVar(&s.tls, "tls", "none", "none, starttls; with -server addr also direct")
 	f.StringVar(&s.mechanism, "sasl", "PLAIN", "PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256; with -server addr for users u0, u1, … with the password "+client.Password)
-	also := f.String("also", "", "measured besides, for the servers that can, each with fresh ones: scram (login with SCRAM-SHA-1), batch (refresh and latency with batch fetch), patch (the same with the change in hand)")
+	also := f.String("also", "", "measured besides, for the servers that can, each with fresh ones: scram (login with SCRAM-SHA-1), batch (refresh and latency with batch fetch), patch (the same with the change in hand), stored (refresh and chat with rosters and messages on disk), postgres (the same in -database)")
 	f.StringVar(&s.host, "host", "localhost", "the virtual host")
 	f.StringVar(&s.service, "service", "127.0.0.1:0", "where the roster service listens")
 	f.StringVar(&s.output, "o", "", "write FILE.md and FILE.json")
@@ -110,6 +111,7 @@ func parse(args []string) (*settings, error) {
 	f.StringVar(&s.peers.Existing.NotifyURL, "notify", "", "of -server addr: URL of roster_admin/refresh")
 	f.StringVar(&s.peers.Existing.Token, "token", "", "of -server addr: bearer token for -notify")
 	f.BoolVar(&s.peers.Data, "data", false, "rollcall keeps rosters in a folder, as it does by default, and serves them after a restart")
+	f.StringVar(&s.database, "database", "", "of -also postgres: a database of rollcall's own, postgres://…; it is written to")
 	f.StringVar(&s.profiles, "profile", "", "folder for rollcall's CPU, allocation and heap profiles of each scenario; costs a little, so its numbers are not for the record")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs")
 	f.IntVar(&s.storm.Parallel, "storm", 1000, "of the storm scenario: how many come back at a time")
@@ -170,8 +172,11 @@ func (s *settings) check() error {
 	}
 	for _, name := range s.also {
 		if variants[name] == nil {
-			return fmt.Errorf("-also %s: not known; choose from scram, batch, patch", name)
+			return fmt.Errorf("-also %s: not known; choose from scram, batch, patch, stored, postgres", name)
 		}
+	}
+	if slices.Contains(s.also, "postgres") && s.database == "" {
+		return errors.New("-also postgres: give the database with -database")
 	}
 	for _, name := range s.scenarios {
 		if !slices.Contains(scenario.Names, name) {

@@ -25,6 +25,7 @@ type Options struct {
 	Graph     *service.Graph // for servers that keep rosters themselves
 	Patch     bool           // changes are sent along instead of being fetched
 	Data      bool           // rollcall keeps what it knows on disk
+	Database  string         // the URL of PostgreSQL, "" for SQLite
 	Accounts  bool           // users have accounts with hashed passwords, to sign in with SCRAM
 	Parallel  int            // notifications at a time
 	Cert, Key string         // PEM files for STARTTLS; "" for none

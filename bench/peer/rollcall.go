@@ -16,6 +16,7 @@ import (
 
 // No client is slowed down (limits.rate), or it would be the limit that is measured.
 const rollcallConfig = `data_dir = %q
+database.url = %q
 
 [listen]
 c2s  = %q
@@ -56,7 +57,7 @@ func startRollcall(ctx context.Context, o Options) (*Running, error) {
 			return nil, err
 		}
 	}
-	text := fmt.Sprintf(rollcallConfig, data, addrs[0], addrs[1], o.Cert, o.Key, o.Host, method, o.RosterURL, o.BatchURL)
+	text := fmt.Sprintf(rollcallConfig, data, o.Database, addrs[0], addrs[1], o.Cert, o.Key, o.Host, method, o.RosterURL, o.BatchURL)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
