@@ -75,6 +75,8 @@ type Config struct {
 	// Observe, which may be nil, counts what becomes of tries: one of SignIns.
 	Observe func(result string)
 	Log     *slog.Logger // nil: none
+	// Tokens keeps one-use tokens, with which users may sign in as with a password; nil: there are none.
+	Tokens TokenStore
 }
 
 // What becomes of a try to sign in. One that was slowed down is counted once more when it is over.
@@ -106,6 +108,8 @@ type Server struct {
 	admit      func(ctx context.Context, username string) error
 	observe    func(result string)
 	log        *slog.Logger
+	source     Source     // nil where no passwords are known
+	tokens     TokenStore // nil: there are none
 	crypto     primitives
 
 	// slots bound how many passwords are hashed at a time: each costs milliseconds of a processor, and
@@ -144,6 +148,7 @@ func New(cfg Config) (*Server, error) {
 		admit:     cfg.Admit,
 		observe:   cfg.Observe,
 		log:       cfg.Log,
+		tokens:    cfg.Tokens,
 		crypto:    realPrimitives,
 		slots:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}

@@ -90,12 +90,11 @@ func MakeCredentialsWith(password string, iterations int) (Credentials, error) {
 
 // MakeCredentials is the function of that name with the server's iterations. It waits for a processor, as sign-ins do.
 func (s *Server) MakeCredentials(ctx context.Context, password string) (Credentials, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return Credentials{}, fmt.Errorf("auth: too many passwords to hash: %w", context.Cause(ctx))
+	free, err := s.slot(ctx)
+	if err != nil {
+		return Credentials{}, err
 	}
+	defer free()
 	return MakeCredentialsWith(password, s.iterations)
 }
 

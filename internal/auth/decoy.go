@@ -38,21 +38,45 @@ func (s *Server) derive(fields ...string) []byte {
 	return s.crypto.hmac(&hashSHA256, s.secret, data)
 }
 
-// lookup finds the keys of a user, and the mark of all of them, or a decoy. Whoever gets known = false goes on with the
-// keys and fails at the end.
-func (s *Server) lookup(ctx context.Context, src Source, h *scramHash, username string) (k Keys, m uint64, known bool, err error) {
-	decoy := s.decoy(h, username)
+// An account is what is known of a user. One who does not exist is an account without keys.
+type account struct {
+	server   *Server
+	username string
+	stored   Credentials
+}
+
+// find looks a user up.
+func (s *Server) find(ctx context.Context, src Source, username string) (*account, error) {
 	c, err := src.Credentials(ctx, username)
-	if errors.Is(err, ErrUnknownUser) {
-		return decoy, 0, false, nil
+	if err != nil && !errors.Is(err, ErrUnknownUser) {
+		return nil, err
 	}
-	if err != nil {
-		return Keys{}, 0, false, err
+	u := &account{server: s, username: username}
+	if err == nil {
+		u.stored = c
 	}
-	if k = h.keys(c); k.absent() {
-		return decoy, 0, false, nil
+	return u, nil
+}
+
+// has tells whether there is a password that can be proven with a hash.
+func (u *account) has(h *scramHash) bool { return !h.keys(u.stored).absent() }
+
+// keys are those of the password, or a decoy: whoever gets that goes on with it and fails at the end.
+func (u *account) keys(h *scramHash) (Keys, error) {
+	decoy := u.server.decoy(h, u.username)
+	if !u.has(h) {
+		return decoy, nil
 	}
-	return k, mark(c), true, k.check(h)
+	k := h.keys(u.stored)
+	return k, k.check(h)
+}
+
+// mark is that of the keys, 0 where there are none.
+func (u *account) mark() uint64 {
+	if !u.has(&hashSHA1) && !u.has(&hashSHA256) {
+		return 0
+	}
+	return mark(u.stored)
 }
 
 var seed = maphash.MakeSeed()

@@ -15,6 +15,7 @@ type Exchange struct {
 	await bool // the client must speak first and has not yet
 	user  string
 	cred  uint64
+	lease *Lease
 
 	server  *Server
 	attempt *attempt
@@ -30,6 +31,8 @@ type reply struct {
 	next step
 	user string
 	cred uint64 // see Exchange.Credential
+	// lease is nil unless the session is to hang on what the client signed in with.
+	lease *Lease
 }
 
 // Next takes a message of the client, decoded from base64, and returns what to answer: a challenge, or, when
@@ -67,7 +70,7 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 	if r.next == nil {
 		x.attempt.succeeded()
 	}
-	x.next, x.user, x.cred = r.next, r.user, r.cred
+	x.next, x.user, x.cred, x.lease = r.next, r.user, r.cred, r.lease
 	return r.out, r.next == nil, nil
 }
 
@@ -75,5 +78,9 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 func (x *Exchange) Username() string { return x.user }
 
 // Credential tells apart what a user signed in with, when the exchange is done: after the password was changed it is
-// another number, whatever the mechanism. It means nothing outside this process, and is 0 where there are no passwords.
+// another number, whatever the mechanism, and whether it was the password or a token. It means nothing outside this process, and is 0 where there are
+// no passwords.
 func (x *Exchange) Credential() uint64 { return x.cred }
+
+// Lease is what the session hangs on, when the exchange is done; nil: on nothing.
+func (x *Exchange) Lease() *Lease { return x.lease }

@@ -18,6 +18,7 @@ func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
 	if a.Source == nil {
 		return nil, errors.New("accounts without a source of credentials")
 	}
+	s.source = a.Source
 	// With channel binding first: a strong hash does not keep anybody out of the middle (XEP-0438 section 4.1).
 	var ms []mechanism
 	if !a.Unbound {
@@ -32,7 +33,7 @@ func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
 			return nil
 		}
 		return &Failure{Condition: EncryptionRequired, Text: "start TLS first"}
-	}, func(ctx context.Context, username, password string) (uint64, error) {
+	}, func(ctx context.Context, username, password string) (reply, error) {
 		return s.verify(ctx, a.Source, username, password)
 	}))
 	return ms, nil
@@ -49,7 +50,7 @@ func (Open) mechanisms(s *Server) ([]mechanism, error) {
 		}
 		return &Failure{Condition: InvalidMechanism,
 			Text: "this host takes any password, so users can sign in from the server's own machine only"}
-	}, func(context.Context, string, string) (uint64, error) { return 0, nil })}, nil
+	}, func(_ context.Context, username, _ string) (reply, error) { return reply{user: username}, nil })}, nil
 }
 
 // Anonymous is the method for guests (RFC 4505): everybody gets a new name, which nobody can guess. What the
@@ -57,6 +58,7 @@ func (Open) mechanisms(s *Server) ([]mechanism, error) {
 type Anonymous struct{}
 
 func (Anonymous) mechanisms(s *Server) ([]mechanism, error) {
+	s.tokens = nil // nobody is anybody
 	return []mechanism{{
 		name:   "ANONYMOUS",
 		mute:   true,

@@ -10,9 +10,9 @@ import (
 	"rollcall/internal/jid"
 )
 
-// A passwordCheck decides whether a password is a user's: nil if so. The username is canonical, the password
-// as the client sent it, UTF-8, not empty, at most maxPasswordBytes. mark is that of the user's keys.
-type passwordCheck func(ctx context.Context, username, password string) (mark uint64, err error)
+// A passwordCheck decides whether a password is a user's, and signs the user in if so. The username is canonical, the password
+// as the client sent it, UTF-8, not empty, at most maxPasswordBytes.
+type passwordCheck func(ctx context.Context, username, password string) (reply, error)
 
 // plain is the mechanism PLAIN (RFC 4616). The client says the password itself, which whoever listens hears
 // too; refuse decides where that is acceptable.
@@ -26,11 +26,7 @@ func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mecha
 				if err != nil {
 					return reply{}, err
 				}
-				mark, err := check(ctx, user, password)
-				if err != nil {
-					return reply{}, err
-				}
-				return reply{user: user, cred: mark}, nil
+				return check(ctx, user, password)
 			}
 		},
 	}
@@ -78,31 +74,45 @@ func (s *Server) means(authzid, username string) bool {
 	return err == nil && j.IsBare() && j.Local() == username && j.Domain() == s.host
 }
 
-// verify is a passwordCheck against the keys of a source.
-func (s *Server) verify(ctx context.Context, src Source, username, password string) (uint64, error) {
+// verify is a passwordCheck against the keys of a source, and tokens.
+func (s *Server) verify(ctx context.Context, src Source, username, password string) (reply, error) {
 	prepared, err := preparePassword(password)
 	if err != nil {
-		return 0, errNotAuthorized // nobody can have such a password
+		return reply{}, errNotAuthorized // nobody can have such a password
 	}
-	keys, mark, known, err := s.lookup(ctx, src, &hashSHA256, username)
+	u, err := s.find(ctx, src, username)
 	if err != nil {
-		return 0, err
+		return reply{}, err
 	}
+	all, err := s.candidates(ctx, &hashSHA256, u)
+	if err != nil {
+		return reply{}, err
+	}
+	free, err := s.slot(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	defer free()
+	got, err := s.crypto.derive(&hashSHA256, prepared, all[0].keys.Salt, all[0].keys.Iterations)
+	if err != nil {
+		return reply{}, err
+	}
+	c := proven(all, func(k Keys) bool { return subtle.ConstantTimeCompare(got.StoredKey, k.StoredKey) == 1 })
+	if c == nil {
+		return reply{}, errNotAuthorized
+	}
+	if c.token == "" && c.keys.Iterations < s.iterations {
+		s.upgrade(ctx, src, username, password, c.keys.StoredKey)
+	}
+	return s.accept(ctx, u, c)
+}
+
+// slot waits until a password may be hashed; free is to be called afterwards.
+func (s *Server) slot(ctx context.Context) (free func(), err error) {
 	select {
 	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
+		return func() { <-s.slots }, nil
 	case <-ctx.Done():
-		return 0, fmt.Errorf("too many passwords to hash: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("too many passwords to hash: %w", context.Cause(ctx))
 	}
-	got, err := s.crypto.derive(&hashSHA256, prepared, keys.Salt, keys.Iterations)
-	if err != nil {
-		return 0, err
-	}
-	if equal := subtle.ConstantTimeCompare(got.StoredKey, keys.StoredKey) == 1; !equal || !known {
-		return 0, errNotAuthorized
-	}
-	if keys.Iterations < s.iterations {
-		s.upgrade(ctx, src, username, password, keys.StoredKey)
-	}
-	return mark, nil
 }

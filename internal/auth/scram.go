@@ -66,11 +66,9 @@ type conversation struct {
 	extension string    // of server-first
 
 	// Known after client-first.
-	user  string
-	keys  Keys
-	mark  uint64 // see mark
-	known bool   // false: keys are a decoy
-	bound []byte // what "c" must be
+	user  *account
+	all   []candidate // what the client may prove; they have one salt
+	bound []byte      // what "c" must be
 	nonce string
 	begin string // client-first-message-bare "," server-first-message
 }
@@ -84,15 +82,19 @@ func (c *conversation) first(ctx context.Context, in []byte) (reply, error) {
 	if c.bound, err = c.bind(m); err != nil {
 		return reply{}, err
 	}
-	if c.user, err = c.server.identity(ctx, m.authzid, m.username); err != nil {
+	username, err := c.server.identity(ctx, m.authzid, m.username)
+	if err != nil {
 		return reply{}, err
 	}
-	if c.keys, c.mark, c.known, err = c.server.lookup(ctx, c.source, c.hash, c.user); err != nil {
+	if c.user, err = c.server.find(ctx, c.source, username); err != nil {
+		return reply{}, err
+	}
+	if c.all, err = c.server.candidates(ctx, c.hash, c.user); err != nil {
 		return reply{}, err
 	}
 	c.nonce = m.nonce + c.server.crypto.nonce()
 	out := fmt.Sprintf("r=%s,s=%s,i=%d%s", c.nonce,
-		base64.StdEncoding.EncodeToString(c.keys.Salt), c.keys.Iterations, c.extension)
+		base64.StdEncoding.EncodeToString(c.all[0].keys.Salt), c.all[0].keys.Iterations, c.extension)
 	c.begin = m.bare + "," + out
 	return reply{out: []byte(out), next: c.final}, nil
 }
@@ -122,7 +124,7 @@ func (c *conversation) bind(m clientFirst) ([]byte, error) {
 }
 
 // final answers client-final, which ends the exchange.
-func (c *conversation) final(_ context.Context, in []byte) (reply, error) {
+func (c *conversation) final(ctx context.Context, in []byte) (reply, error) {
 	m, err := parseClientFinal(in)
 	if err != nil {
 		return reply{}, err
@@ -137,12 +139,18 @@ func (c *conversation) final(_ context.Context, in []byte) (reply, error) {
 		return reply{}, malformed("the proof is not as long as the hash")
 	}
 	message := []byte(c.begin + "," + m.withoutProof)
-	clientKey := c.server.crypto.hmac(c.hash, c.keys.StoredKey, message)
-	subtle.XORBytes(clientKey, clientKey, m.proof)
-	serverSignature := c.server.crypto.hmac(c.hash, c.keys.ServerKey, message)
-	if equal := subtle.ConstantTimeCompare(c.hash.sum(clientKey), c.keys.StoredKey) == 1; !equal || !c.known {
+	found := proven(c.all, func(k Keys) bool {
+		clientKey := c.server.crypto.hmac(c.hash, k.StoredKey, message)
+		subtle.XORBytes(clientKey, clientKey, m.proof)
+		return subtle.ConstantTimeCompare(c.hash.sum(clientKey), k.StoredKey) == 1
+	})
+	if found == nil {
 		return reply{}, errNotAuthorized
 	}
-	out := "v=" + base64.StdEncoding.EncodeToString(serverSignature)
-	return reply{out: []byte(out), user: c.user, cred: c.mark}, nil
+	r, err := c.server.accept(ctx, c.user, found)
+	if err != nil {
+		return reply{}, err
+	}
+	r.out = []byte("v=" + base64.StdEncoding.EncodeToString(c.server.crypto.hmac(c.hash, found.keys.ServerKey, message)))
+	return r, nil
 }

@@ -55,7 +55,7 @@ const accountColumns = `host, username,
 
 // signIns are the tables with what signs a user in beside the password, by host and username: whoever keeps such things adds
 // theirs. What is in them goes when the password changes (revoke).
-var signIns = []string{}
+var signIns = []string{"tokens"}
 
 // data are the other tables that have something of an account's.
 var data = []string{"account_values", "messages"}

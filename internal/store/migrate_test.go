@@ -30,6 +30,9 @@ var rowsOf = map[int64][]string{
 		`UPDATE message_clock SET last = 1000000`},
 	6: {`INSERT INTO events (id, host, username, kind, at, body) VALUES (1000001, 'h', 'john', 'k', 1000000, $1)`},
 	7: {`UPDATE accounts SET disabled = 1, sha1_salt = $1`},
+	8: {`INSERT INTO tokens (host, username, id, created, expires, sha1_salt, sha1_iterations, sha1_stored_key, sha1_server_key,
+		sha256_salt, sha256_iterations, sha256_stored_key, sha256_server_key)
+		VALUES ('h', 'john', 'i', 1000000, 9000000000000000, $1, 10000, $1, $1, $1, 10001, $1, $1)`},
 }
 
 // checkRows tells whether those rows are there still.
@@ -75,6 +78,13 @@ func checkRows(t *testing.T, s *Store, version int64) {
 		func() (any, any, error) {
 			a, err := s.Account(ctx, "h", "john")
 			return true, a.Disabled, err
+		},
+		func() (any, any, error) {
+			tokens, err := s.Tokens(ctx, "h", "john", 2)
+			if err != nil || len(tokens) != 1 {
+				return 1, len(tokens), err
+			}
+			return Keys{x, 10001, x, x}, tokens[0].Credentials.SHA256, nil
 		},
 	}
 	for i, check := range checks[:version] {
