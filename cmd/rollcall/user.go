@@ -17,6 +17,7 @@ type userCmd struct {
 	Passwd userPasswdCmd `cmd:"" help:"Set another password."`
 	Remove userRemoveCmd `cmd:"" help:"Remove an account."`
 	List   userListCmd   `cmd:"" help:"List accounts, one address a line."`
+	Token  userTokenCmd  `cmd:"" help:"Print a token with which a user, who need not have an account, can sign in once."`
 }
 
 type passwordFlag struct {

@@ -31,6 +31,10 @@ type Host struct {
 	Status         func() HostStatus
 	// Prebind makes a BOSH session of a user. The error is ErrSessions, ErrBusy, that of ctx, or a fault of ours.
 	Prebind func(ctx context.Context, p Prebind) (Prebound, error)
+	// MakeToken makes a one-use token of a user, and RevokeTokens takes back the one with an id, or with "" all, with the sessions
+	// that were opened with them. The error is ErrNoTokens, ErrBusy, that of ctx, or a fault of ours.
+	MakeToken    func(ctx context.Context, user string, ttl time.Duration) (Token, error)
+	RevokeTokens func(ctx context.Context, user, id string) (Revoked, error)
 }
 
 // Options make an API. Functions and interfaces in it are called by any goroutine.

@@ -224,6 +224,8 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		"GET /admin/sessions":                       {sessionsPath, "", nil},
 		"DELETE /admin/sessions/{jid}":              {sessionsPath + "/john@a.example/x", "", nil},
 		"POST /admin/prebind":                       {prebindPath + "?host=a.example", `{"user":"john"}`, nil},
+		"POST /admin/tokens":                        {tokensPath + "?host=a.example", `{"user":"john"}`, nil},
+		"DELETE /admin/tokens/{user}":               {tokensPath + "/john?host=a.example", "", nil},
 		"GET /admin/openapi.json":                   {describePath, "", nil},
 		"GET /metrics":                              {metricsPath, "", nil},
 		"GET /admin/events":                         {eventsPath, "", nil},
@@ -272,6 +274,10 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		{"POST", prebindPath + "?host=a.example", `{"user":"broken"}`, []string{auth}},
 		{"POST", prebindPath + "?host=a.example", strings.Repeat(" ", maxPrebind+1), []string{auth}},
 		{"POST", prebindPath + "?host=a.example", `{"user":"john"}`, []string{auth, "Content-Encoding: gzip"}},
+		{"POST", tokensPath + "?host=a.example", `{"user":"broken"}`, []string{auth}},
+		{"POST", tokensPath + "?host=a.example", strings.Repeat(" ", maxPrebind+1), []string{auth}},
+		{"POST", tokensPath + "?host=a.example", `{"user":"john"}`, []string{auth, "Content-Encoding: gzip"}},
+		{"DELETE", tokensPath + "/broken?host=a.example", "", []string{auth}},
 		{"GET", healthPath, "", nil},
 		{"HEAD", healthPath, "", nil},
 	} {
@@ -280,7 +286,7 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 	ask(setup{}, nil, "GET", metricsPath, "")
 	ask(stopped, nil, "GET", healthPath, "")
 	ask(stopped, nil, "HEAD", healthPath, "")
-	for _, m := range []string{"POST " + refreshPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath} {
+	for _, m := range []string{"POST " + refreshPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath, "POST " + tokensPath} {
 		method, url, _ := strings.Cut(m, " ")
 		f := start(t, full)
 		r := httptest.NewRequest(method, url, slowBody{})

@@ -26,7 +26,7 @@ func TestGateOfEveryRoute(t *testing.T) {
 			return `["john"]`
 		case rostersPath:
 			return `{"john":` + doc + `}`
-		case prebindPath:
+		case prebindPath, tokensPath:
 			return `{"user":"john"}`
 		}
 		return doc

@@ -49,9 +49,8 @@ type prebindBody struct {
 
 // prebind is POST /admin/prebind. It signs in as anybody, so being on this machine is not enough.
 func (a *API) prebind(c *call) (*reply, error) {
-	if c.grant.by == byLoopback {
-		return nil, refuse(http.StatusForbidden,
-			"who may call this is signed in as any user, so it needs a credential; set admin.token and send it as Authorization: Bearer TOKEN")
+	if err := c.vouched(); err != nil {
+		return nil, err
 	}
 	ch, err := a.prepare(c)
 	if err != nil {
@@ -81,31 +80,54 @@ func (a *API) prebind(c *call) (*reply, error) {
 	return ok(got)
 }
 
-// readPrebind reads the body: strict JSON, without members that nobody knows.
-func (a *API) readPrebind(c *call, ch choice) (u user, p Prebind, err error) {
+// vouched refuses who has shown no credential, for what signs in as any user.
+func (c *call) vouched() error {
+	if c.grant.by == byLoopback {
+		return refuse(http.StatusForbidden,
+			"who may call this is signed in as any user, so it needs a credential; set admin.token and send it as Authorization: Bearer TOKEN")
+	}
+	return nil
+}
+
+// readObject reads the body into v: strict JSON, without members that nobody knows.
+func readObject(c *call, v any) error {
 	body, err := readBody(c, maxPrebind)
 	if err != nil {
+		return err
+	}
+	var wrong *json.SemanticError
+	switch err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); {
+	case len(bytes.TrimSpace(body)) == 0:
+		return refuse(http.StatusBadRequest, "the body is missing%s", examplePrebind)
+	case errors.As(err, &wrong):
+		return refuse(http.StatusBadRequest, "the body is not what it must be at %.80q%s", string(wrong.JSONPointer), examplePrebind)
+	case err != nil:
+		return badBody(err, examplePrebind)
+	}
+	return nil
+}
+
+// whose finds out whom a name means that came in a request for one user. Its error is a *refusal.
+func (a *API) whose(c *call, ch choice, name string) (user, error) {
+	u, err := a.resolve(c.grant, ch, name)
+	switch {
+	case err == nil:
+		return u, nil
+	case errors.Is(err, errForbidden):
+		return u, refuse(http.StatusForbidden, "%.80q %v", name, err)
+	case errors.Is(err, errBadName), errors.Is(err, errNoChoice):
+		return u, refuse(http.StatusBadRequest, "%.80q %v", name, err)
+	}
+	return u, refuse(http.StatusNotFound, "%.80q %v", name, err)
+}
+
+func (a *API) readPrebind(c *call, ch choice) (u user, p Prebind, err error) {
+	var b prebindBody
+	if err = readObject(c, &b); err != nil {
 		return u, p, err
 	}
-	var b prebindBody
-	var wrong *json.SemanticError
-	switch err := json.Unmarshal(body, &b, json.RejectUnknownMembers(true)); {
-	case len(bytes.TrimSpace(body)) == 0:
-		return u, p, refuse(http.StatusBadRequest, "the body is missing%s", examplePrebind)
-	case errors.As(err, &wrong):
-		return u, p, refuse(http.StatusBadRequest, "the body is not what it must be at %.80q%s", string(wrong.JSONPointer), examplePrebind)
-	case err != nil:
-		return u, p, badBody(err, examplePrebind)
-	}
-	if u, err = a.resolve(c.grant, ch, b.User); err != nil {
-		status := http.StatusNotFound
-		switch {
-		case errors.Is(err, errForbidden):
-			status = http.StatusForbidden
-		case errors.Is(err, errBadName), errors.Is(err, errNoChoice):
-			status = http.StatusBadRequest
-		}
-		return u, p, refuse(status, "%.80q %v", b.User, err)
+	if u, err = a.whose(c, ch, b.User); err != nil {
+		return u, p, err
 	}
 	p.User = u.local
 	if b.Resource != "" {

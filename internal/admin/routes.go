@@ -15,6 +15,7 @@ const (
 	sessionsPath = "/admin/sessions"
 	eventsPath   = "/admin/events"
 	prebindPath  = "/admin/prebind"
+	tokensPath   = "/admin/tokens"
 	describePath = "/admin/openapi.json"
 	refreshPath  = "/roster_admin/refresh"
 	rostersPath  = "/roster_admin/rosters"
@@ -41,6 +42,8 @@ var routes = []route{
 	{http.MethodDelete, sessionsPath + "/{jid...}", fixed(maxBody), (*API).endSession},
 	{http.MethodGet, eventsPath, fixed(maxBody), (*API).events},
 	{http.MethodPost, prebindPath, fixed(maxPrebind), (*API).prebind},
+	{http.MethodPost, tokensPath, fixed(maxPrebind), (*API).makeToken},
+	{http.MethodDelete, tokensPath + "/{user}", fixed(maxPrebind), (*API).revokeTokens},
 	{http.MethodGet, describePath, fixed(maxBody), (*API).describe},
 	{http.MethodGet, metricsPath, fixed(maxBody), (*API).metrics},
 }

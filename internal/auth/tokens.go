@@ -57,6 +57,7 @@ const (
 type Lease struct {
 	Token string    // ID of the one-use token, "" for none
 	Since time.Time // when the client showed it
+	Until time.Time // when the session is to end; the zero time: it is not
 }
 
 // ErrNoTokens says that users of a host cannot have one-use tokens.

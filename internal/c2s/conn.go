@@ -23,7 +23,8 @@ type conn struct {
 	t    Transport
 	lang string // the client's xml:lang
 
-	credential uint64 // what the client signed in with, see auth.Exchange
+	credential uint64         // what the client signed in with, see auth.Exchange
+	lease      *session.Lease // and what the session hangs on; nil: nothing
 
 	meter Meter // of what the client sends; not in use while its server is nil
 
@@ -82,7 +83,11 @@ func (c *conn) Abort() {
 }
 
 // Info implements session.Conn.
-func (c *conn) Info() session.ConnInfo { return c.t.Info() }
+func (c *conn) Info() session.ConnInfo {
+	info := c.t.Info()
+	info.Lease = c.lease
+	return info
+}
 
 // end closes our side of the stream, once.
 func (c *conn) end(serr *stanza.StreamError) {

@@ -7,6 +7,7 @@ import (
 
 	"rollcall/internal/auth"
 	"rollcall/internal/ns"
+	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
 )
@@ -66,13 +67,19 @@ func (n *negotiation) step(in []byte) error {
 	if err := n.t.Write(xmlstream.New(ns.SASL, answer).AppendText(text)); err != nil || !done {
 		return err
 	}
-	n.user, n.credential = n.exchange.Username(), n.exchange.Credential()
+	n.signedIn()
 	n.exchange = nil
 	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)
 	n.t.Restart()
 	n.fresh = true // section 6.4.6
 	return nil
+}
+
+// signedIn keeps what the exchange has led to.
+func (n *negotiation) signedIn() {
+	n.user, n.credential = n.exchange.Username(), n.exchange.Credential()
+	n.lease = (*session.Lease)(n.exchange.Lease())
 }
 
 // fail reports a failed try (section 6.4.5) and ends the stream when there were too many.

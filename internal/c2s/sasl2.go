@@ -116,7 +116,7 @@ func (n *negotiation) step2(in []byte) (Session, error) {
 		success.Append(xmlstream.New(ns.SASL2, "additional-data").AppendText(text))
 	}
 	w := n.wish
-	n.user, n.credential = n.exchange.Username(), n.exchange.Credential()
+	n.signedIn()
 	n.exchange, n.wish = nil, nil
 	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)

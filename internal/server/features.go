@@ -35,7 +35,8 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		return nil, err
 	}
 	all := []host.Feature{
-		blocked.Feature(), // before all that would do something with what is blocked
+		h.leases.Feature(), // before all that would do something for a session that is to end
+		blocked.Feature(),  // before all that would do something with what is blocked
 		last.New(last.Options{
 			Host: h.cfg.Name, Store: s.values(), Started: time.Now(), HostOnly: h.cfg.Auth.Method == config.AuthAnonymous,
 			MaySee: s.directory.MaySee, Visible: s.directory.Visible, Log: h.log,

@@ -8,10 +8,12 @@ import (
 
 	"rollcall/internal/auth"
 	"rollcall/internal/config"
+	"rollcall/internal/feature/lease"
 	"rollcall/internal/host"
 	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
+	"rollcall/internal/store"
 	"rollcall/internal/webhook"
 )
 
@@ -24,6 +26,7 @@ type virtualHost struct {
 	service  *service // nil when nobody is asked
 	metrics  *metrics.Instruments
 	webhooks *webhook.Sender // nil when nobody is told
+	leases   *lease.Leases
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -48,6 +51,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	if s.sasl[c.Name], err = s.newAuth(ctx, h); err != nil {
 		return err
 	}
+	h.leases = s.newLeases(h)
 	features, err := s.features(h)
 	if err != nil {
 		return err
@@ -112,30 +116,40 @@ func waiting(c config.Roster) int {
 	return min(most, c.Concurrency*c.BatchSize)
 }
 
-// newAuth makes the SASL server of a host. Where only some connections may do without TLS, as WebSockets from this
-// machine do, it allows that, and c2s asks each connection for what it must have.
+// newAuth makes the SASL server of a host.
 func (s *Server) newAuth(ctx context.Context, h *virtualHost) (*auth.Server, error) {
-	c := h.cfg
-	always := s.cfg.SignInNeedsTLS("c2s") && s.cfg.SignInNeedsTLS("http")
+	a, err := authConfig(ctx, s.cfg, h.cfg, s.store)
+	if err != nil {
+		return nil, err
+	}
+	a.Guard, a.Observe, a.Log = s.guard, h.metrics.SignIn, h.log
+	return auth.New(a)
+}
+
+// authConfig says how users of a host sign in. Where only some connections may do without TLS, as WebSockets from this
+// machine do, it allows that, and c2s asks each connection for what it must have. st is nil where there is no database.
+func authConfig(ctx context.Context, cfg *config.Config, c config.Host, st *store.Store) (auth.Config, error) {
+	always := cfg.SignInNeedsTLS("c2s") && cfg.SignInNeedsTLS("http")
 	a := auth.Config{Host: c.Name, AllowUnencrypted: !always,
-		OmitDowngradeHash: !c.Auth.DowngradeProtection, Iterations: c.Auth.Iterations, Guard: s.guard, Observe: h.metrics.SignIn,
-		Log: h.log}
+		OmitDowngradeHash: !c.Auth.DowngradeProtection, Iterations: c.Auth.Iterations}
+	if st != nil {
+		secret, err := st.Secret(ctx, "auth:"+c.Name)
+		if err != nil {
+			return a, err
+		}
+		a.Secret, a.Tokens = secret, tokens{st, c.Name}
+	}
 	switch c.Auth.Method {
 	case config.AuthOpen:
 		a.Method = auth.Open{}
 	case config.AuthAnonymous:
 		a.Method = auth.Anonymous{}
 	case config.AuthAccounts:
-		secret, err := s.store.Secret(ctx, "auth:"+c.Name)
-		if err != nil {
-			return nil, err
-		}
-		a.Secret = secret
-		known := accounts{s.store, c.Name}
+		known := accounts{st, c.Name}
 		a.Admit = known.admit
 		a.Method = auth.Accounts{Source: known, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
 	default:
-		return nil, fmt.Errorf("host %s: there is no auth.method %q", c.Name, c.Auth.Method)
+		return a, fmt.Errorf("host %s: there is no auth.method %q", c.Name, c.Auth.Method)
 	}
-	return auth.New(a)
+	return a, nil
 }

@@ -77,6 +77,7 @@ func (s *Server) newAdmin() *admin.API {
 		to := &o.Hosts[i]
 		to.Rosters, to.MaxBytes = rosters{h.engine, h.service != nil}, h.cfg.Roster.MaxBytes
 		to.Sessions, to.Status, to.Prebind = sessions{h.host, s.registry}, h.status, s.prebind(h.cfg.Name)
+		to.MakeToken, to.RevokeTokens = s.makeToken(h), s.revokeTokens(h)
 	}
 	return admin.New(s.accepting, o)
 }

@@ -27,4 +27,5 @@ type ConnInfo struct {
 	Secure     bool   // TLS, by us or, as it says, by a trusted proxy
 	TLSVersion string // "TLS 1.3", or ""
 	Cipher     string // the cipher suite, or ""
+	Lease      *Lease // nil: the session hangs on nothing
 }
