@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -36,7 +37,11 @@ func (c *serveCmd) Run(env *environment) error {
 	}
 	stop := onHangup(func() { c.reload(s, log, level) })
 	defer stop()
-	return s.Run(env.ctx)
+	ctx, cancel := context.WithCancel(env.ctx)
+	wait := supervised(ctx, s.Ready(), log)
+	defer wait()
+	defer cancel()
+	return s.Run(ctx)
 }
 
 // reload reads the configuration again and hands it to the server. What is wrong with it is said, and changes nothing.
