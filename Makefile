@@ -5,7 +5,11 @@ T ?= 10m
 F ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help test build race lint smoke e2e fuzz bench bench-table bench-plots bench-scale bench-micro bench-quick screenshot install-tools clean
+# Tools that are no dependency of this module: they come when they are asked for.
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@latest
+CYCLONEDX ?= github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
+.PHONY: help test vuln sbom build race lint smoke e2e fuzz bench bench-table bench-plots bench-scale bench-micro bench-quick screenshot install-tools clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +22,14 @@ build: ## bin/rollcall
 
 race: ## unit and dialogue tests, fuzz seeds included, with the race detector
 	go test -race ./...
+
+vuln: ## known vulnerabilities of what the program is made of, and that modules are what go.sum says; needs the network
+	go mod verify
+	go run $(GOVULNCHECK) ./...
+
+sbom: ## bin/rollcall.cdx.json: what the program is made of, for machines (CycloneDX); needs the network
+	@mkdir -p bin
+	go run $(CYCLONEDX) app -json -licenses -main cmd/rollcall -output bin/rollcall.cdx.json .
 
 lint: ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not as gofmt writes it: $$files"; exit 1; }
