@@ -93,4 +93,13 @@ if [ "$(cat bin/pebble.version 2>/dev/null)" != "$pebble" ]; then
 	then echo "$pebble" >bin/pebble.version
 	else missing "Pebble (needs Go and a module proxy)"; fi
 fi
+
+# go-xmpp, a client that speaks SASL2 and FAST, has a module of its own: it is no dependency of this one.
+goxmpp=$(cat clients/goxmpp/* | sha256sum)
+if [ "$(cat bin/goxmpp.version 2>/dev/null)" != "$goxmpp" ]; then
+	echo "install-tools: a client made with go-xmpp into e2e/bin"
+	if go build -C clients/goxmpp -o ../../bin/goxmpp .
+	then echo "$goxmpp" >bin/goxmpp.version
+	else missing "go-xmpp (needs Go and a module proxy)"; fi
+fi
 exit $failed

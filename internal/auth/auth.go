@@ -5,7 +5,7 @@
 // The mechanisms: SCRAM-SHA-1 and SCRAM-SHA-256 with their -PLUS forms (RFC 5802, RFC 7677), bound to TLS by
 // tls-exporter (RFC 9266) or tls-server-end-point (RFC 5929), announced by XEP-0440 v1.0.0 and with the
 // downgrade protection of XEP-0474 v0.5.0; PLAIN (RFC 4616); ANONYMOUS (RFC 4505, XEP-0175 v1.2); EXTERNAL (RFC 4422
-// appendix A), within this process only.
+// appendix A), within this process only; and hashed tokens (XEP-0484, see fast.go).
 //
 // SCRAM's arithmetic is some lines of HMAC, so its server side is written here. That of
 // github.com/xdg-go/scram 1.4.0 has no place for XEP-0474's attribute in the first message, is told the one
@@ -77,6 +77,9 @@ type Config struct {
 	Log     *slog.Logger // nil: none
 	// Tokens keeps one-use tokens, with which users may sign in as with a password; nil: there are none.
 	Tokens TokenStore
+	// FAST keeps tokens for clients that sign in again (XEP-0484), with the method Accounts; nil: there are none. It asks for a
+	// Secret that stays: with another one all of them are lost.
+	FAST ClientTokenStore
 }
 
 // What becomes of a try to sign in. One that was slowed down is counted once more when it is over.
@@ -111,6 +114,7 @@ type Server struct {
 	source     Source     // nil where no passwords are known
 	tokens     TokenStore // nil: there are none
 	crypto     primitives
+	fast       ClientTokenStore // nil: no client has tokens
 
 	// slots bound how many passwords are hashed at a time: each costs milliseconds of a processor, and
 	// clients who guess must not take all of them.
@@ -164,6 +168,9 @@ func New(cfg Config) (*Server, error) {
 	if s.secret == nil {
 		s.secret = randomBytes(32)
 	}
+	if _, ok := cfg.Method.(Accounts); ok {
+		s.fast = cfg.FAST
+	}
 	var err error
 	if s.mechanisms, err = cfg.Method.mechanisms(s); err != nil {
 		return nil, fmt.Errorf("auth: %s: %w", cfg.Host, err)
@@ -210,13 +217,18 @@ func (s *Server) Start(name string, ch Channel) (*Exchange, error) {
 		if f := m.refuse(ch); f != nil {
 			return nil, f
 		}
-		return &Exchange{next: m.start(ch), await: !m.mute, server: s,
-			attempt: &attempt{guard: s.guard, host: s.host, network: ch.Origin, observe: s.observe}}, nil
+		return s.begin(m.start(ch), m.mute, ch), nil
 	}
 	if names := s.Mechanisms(ch); len(names) > 0 {
 		return nil, &Failure{Condition: InvalidMechanism, Text: "offered here: " + strings.Join(names, ", ")}
 	}
 	return nil, &Failure{Condition: InvalidMechanism, Text: "there is no way to sign in on this connection"}
+}
+
+// begin makes an exchange; mute: the client need not say anything first.
+func (s *Server) begin(next step, mute bool, ch Channel) *Exchange {
+	return &Exchange{next: next, await: !mute, server: s,
+		attempt: &attempt{guard: s.guard, host: s.host, network: ch.Origin, observe: s.observe}}
 }
 
 // encrypted refuses a channel outside TLS, unless the host allows it.

@@ -27,15 +27,18 @@ func (s *Server) decoy(h *scramHash, username string) Keys {
 	}
 }
 
-// derive makes 32 bytes of the server's secret, for one purpose. Lengths in front keep two names from meeting: ("ab", "c")
-// and ("a", "bc").
+// derive makes 32 bytes of the server's secret, for one purpose.
 func (s *Server) derive(fields ...string) []byte {
-	var data []byte
+	return s.crypto.hmac(&hashSHA256, s.secret, joined(fields...))
+}
+
+// joined puts lengths in front, which keep two names from meeting: ("ab", "c") and ("a", "bc").
+func joined(fields ...string) (data []byte) {
 	for _, field := range fields {
 		data = binary.BigEndian.AppendUint32(data, uint32(len(field)))
 		data = append(data, field...)
 	}
-	return s.crypto.hmac(&hashSHA256, s.secret, data)
+	return data
 }
 
 // An account is what is known of a user. One who does not exist is an account without keys.

@@ -16,6 +16,7 @@ type Exchange struct {
 	user  string
 	cred  uint64
 	lease *Lease
+	renew string
 
 	server  *Server
 	attempt *attempt
@@ -33,6 +34,7 @@ type reply struct {
 	cred uint64 // see Exchange.Credential
 	// lease is nil unless the session is to hang on what the client signed in with.
 	lease *Lease
+	renew string // see Exchange.Renew
 }
 
 // Next takes a message of the client, decoded from base64, and returns what to answer: a challenge, or, when
@@ -70,7 +72,7 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 	if r.next == nil {
 		x.attempt.succeeded()
 	}
-	x.next, x.user, x.cred, x.lease = r.next, r.user, r.cred, r.lease
+	x.next, x.user, x.cred, x.lease, x.renew = r.next, r.user, r.cred, r.lease, r.renew
 	return r.out, r.next == nil, nil
 }
 
@@ -84,3 +86,6 @@ func (x *Exchange) Credential() uint64 { return x.cred }
 
 // Lease is what the session hangs on, when the exchange is done; nil: on nothing.
 func (x *Exchange) Lease() *Lease { return x.lease }
+
+// Renew names the mechanism of the token that was proven, when it is time for another; "" otherwise.
+func (x *Exchange) Renew() string { return x.renew }

@@ -31,7 +31,8 @@ func TestSignIn(t *testing.T) {
 			"<authentication xmlns='urn:xmpp:sasl:2'>" +
 			"<mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism>" +
 			"<inline><sm xmlns='urn:xmpp:sm:3'/><bind xmlns='urn:xmpp:bind:0'><inline>" +
-			"<feature var='urn:xmpp:sm:3'/><feature var='urn:test:asked'/></inline></bind></inline></authentication>" +
+			"<feature var='urn:xmpp:sm:3'/><feature var='urn:test:asked'/></inline></bind>" +
+			"<fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>" +
 			"<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits></features>"
 		if got := f.String(); got != want {
 			t.Errorf("features before authentication\n%s\nwant\n%s", got, want)

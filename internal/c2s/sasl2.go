@@ -1,7 +1,9 @@
 package c2s
 
 import (
+	"cmp"
 	"encoding/base64"
+	"strconv"
 	"strings"
 
 	"rollcall/internal/auth"
@@ -22,6 +24,7 @@ type wish struct {
 	agent     string             // id of its installation, in small letters; "" when it does not say
 	resume    *xmlstream.Element // nil: no session (XEP-0198)
 	bind      *xmlstream.Element // nil: no resource (XEP-0386)
+	token     string             // the mechanism for which it wants one (XEP-0484); "" for none
 }
 
 // authentication is the stream feature. The names are those of the other profile, so one hash holds for both (XEP-0474).
@@ -30,8 +33,11 @@ func (n *negotiation) authentication(names []string) *xmlstream.Element {
 	for _, name := range n.host.Inline() {
 		inline.Append(xmlstream.New(ns.Bind2, "feature", "var", name))
 	}
-	return list(ns.SASL2, "authentication", names).
-		Append(xmlstream.New(ns.SASL2, "inline").Append(management(), xmlstream.New(ns.Bind2, "bind").Append(inline)))
+	all := xmlstream.New(ns.SASL2, "inline").Append(management(), xmlstream.New(ns.Bind2, "bind").Append(inline))
+	if names := n.host.Auth().TokenMechanisms(n.ch); len(names) > 0 {
+		all.Append(list(ns.FAST, "fast", names))
+	}
+	return list(ns.SASL2, "authentication", names).Append(all)
 }
 
 // sasl2 takes an element of the profile from a client that has not authenticated. It gives a session if that has been
@@ -72,12 +78,47 @@ func (n *negotiation) authenticate(el *xmlstream.Element) (Session, error) {
 	if a := el.Child(ns.SASL2, "user-agent"); a != nil && isUUID(a.Attr("id")) {
 		w.agent = strings.ToLower(a.Attr("id"))
 	}
-	x, err := n.host.Auth().Start(mechanism, n.ch)
+	if r := el.Child(ns.FAST, "request-token"); r != nil {
+		w.token = r.Attr("mechanism")
+	}
+	x, err := n.startExchange(mechanism, w.agent, el.Child(ns.FAST, "fast"))
 	if err != nil {
 		return nil, n.failIn(ns.SASL2, err)
 	}
 	n.exchange, n.wish = x, w
 	return n.step2(initial)
+}
+
+// startExchange begins an exchange by which a client proves its token, if it says so, or any other.
+func (n *negotiation) startExchange(mechanism, agent string, fast *xmlstream.Element) (*auth.Exchange, error) {
+	if fast == nil {
+		return n.host.Auth().Start(mechanism, n.ch)
+	}
+	use := auth.TokenUse{Client: agent, Invalidate: isTrue(fast.Attr("invalidate"))}
+	if text := fast.Attr("count"); text != "" {
+		count, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return nil, &auth.Failure{Condition: auth.MalformedRequest, Text: "'count' must be a number from 0 to 2147483647"}
+		}
+		use.Counted, use.Count = true, uint32(count)
+	}
+	return n.host.Auth().StartToken(mechanism, n.ch, use)
+}
+
+// issue gives the client a token if it wants one, or its own is to be replaced.
+func (n *negotiation) issue(w *wish, x *auth.Exchange) *xmlstream.Element {
+	mechanism := cmp.Or(w.token, x.Renew())
+	if mechanism == "" {
+		return nil
+	}
+	t, ok, err := n.host.Auth().IssueToken(n.ctx, x, n.ch, w.agent, mechanism)
+	if err != nil { // the client has its password
+		n.log.Error("no token for a client", "host", n.domain, "error", err)
+	}
+	if !ok {
+		return nil
+	}
+	return xmlstream.New(ns.FAST, "token", "expiry", t.Expires.UTC().Format("2006-01-02T15:04:05Z"), "token", t.Token)
 }
 
 // isUUID tells whether a client's id is what it must be; one that is not is taken for none.
@@ -115,12 +156,12 @@ func (n *negotiation) step2(in []byte) (Session, error) {
 	if out != nil {
 		success.Append(xmlstream.New(ns.SASL2, "additional-data").AppendText(text))
 	}
-	w := n.wish
+	w, x := n.wish, n.exchange
 	n.signedIn()
 	n.exchange, n.wish = nil, nil
 	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)
-	return n.fulfil(w, success)
+	return n.fulfil(w, success, n.issue(w, x))
 }
 
 // agrees finds a client out that has authenticated as somebody else than its stream's header says: "If the stream's from
@@ -136,15 +177,18 @@ func (n *negotiation) agrees() error {
 // fulfil does what the client wants beside being authenticated, and tells it all at once: "If the client included a
 // <resume/> element … that MUST be processed first by the server. If that resumption is successful, the server MUST skip
 // resource binding".
-func (n *negotiation) fulfil(w *wish, success *xmlstream.Element) (Session, error) {
+func (n *negotiation) fulfil(w *wish, success, token *xmlstream.Element) (Session, error) {
 	var after []*xmlstream.Element // the client's address
+	if token != nil {
+		after = append(after, token)
+	}
 	if w.resume != nil {
 		s, answer, err := n.resumeInline(w.resume)
 		if err != nil {
 			return nil, err
 		}
 		if s != nil { // "stream features MUST NOT be sent in this case"
-			return n.begin(s, success.Append(identifier(s.JID()), answer)), nil
+			return n.begin(s, success.Append(identifier(s.JID())).Append(append(after, answer)...)), nil
 		}
 		after = append(after, answer)
 	}

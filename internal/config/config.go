@@ -167,7 +167,8 @@ type Auth struct {
 	ChannelBinding bool   // offer the -PLUS forms of SCRAM inside TLS
 	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
 	DowngradeProtection bool
-	Iterations          int // of PBKDF2, for new passwords
+	Iterations          int  // of PBKDF2, for new passwords
+	FAST                bool // give clients tokens to sign in again with (XEP-0484), with the method accounts
 }
 
 // Roster is where the rosters of a host come from. Sizes are bytes.

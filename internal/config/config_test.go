@@ -137,7 +137,7 @@ roster.url = "http://b/%s"
 			0, 100_000, nil, 2 << 30, 44},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000},
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, FAST: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
 			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},

@@ -153,6 +153,8 @@ func hostKeys() []key {
 			"Tell SCRAM clients what was offered (XEP-0474); false for strophe.js before 1.6.3 (Converse.js before 10.1.7), which fails on it"),
 		count("auth.iterations", 10_000, func(t target) *int { return &t.host.Auth.Iterations }, 10_000, 10_000_000,
 			"How often a new password is hashed (PBKDF2). More makes guessing from a stolen database dearer, and signing in too; a password that was hashed less often is hashed anew when its user signs in with PLAIN"),
+		boolean("auth.fast", true, func(t target) *bool { return &t.host.Auth.FAST },
+			"Give clients tokens to sign in again with, in one round trip (XEP-0484): for three weeks, or until the password changes. Method accounts only"),
 		boolean("auth.plain", false, func(t target) *bool { return &t.host.Auth.Plain },
 			"Offer the mechanism PLAIN, inside TLS, to clients that know no SCRAM (open always does)"),
 		text("roster.url", "", func(t target) *string { return &t.host.Roster.URL },

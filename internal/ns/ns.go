@@ -14,6 +14,7 @@ const (
 	SASL    = "urn:ietf:params:xml:ns:xmpp-sasl"     // RFC 6120 section 6
 	SASL2   = "urn:xmpp:sasl:2"                      // XEP-0388 v1.0.4: SASL without a restart of the stream
 	Bind2   = "urn:xmpp:bind:0"                      // XEP-0386 v1.1.0: a resource bound as the client signs in
+	FAST    = "urn:xmpp:fast:0"                      // XEP-0484 v0.2.0: tokens to sign in with again
 	SASLCB  = "urn:xmpp:sasl-cb:0"                   // XEP-0440 v1.0.0: channel-binding types
 	Bind    = "urn:ietf:params:xml:ns:xmpp-bind"     // RFC 6120 section 7
 	Session = "urn:ietf:params:xml:ns:xmpp-session"  // RFC 3921 section 3; optional since RFC 6121

@@ -145,6 +145,9 @@ func authConfig(ctx context.Context, cfg *config.Config, c config.Host, st *stor
 	case config.AuthAnonymous:
 		a.Method = auth.Anonymous{}
 	case config.AuthAccounts:
+		if c.Auth.FAST {
+			a.FAST = clientTokens{st, c.Name}
+		}
 		known := accounts{st, c.Name}
 		a.Admit = known.admit
 		a.Method = auth.Accounts{Source: known, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}

@@ -3,6 +3,7 @@
 package c2stest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -65,6 +66,32 @@ func (s source) Credentials(_ context.Context, username string) (auth.Credential
 	return auth.Credentials(s), nil
 }
 
+// tokens is an auth.ClientTokenStore in memory.
+type tokens struct {
+	mu   sync.Mutex
+	kept map[string][]byte // by user and client
+}
+
+// Update implements auth.ClientTokenStore.
+func (t *tokens) Update(_ context.Context, username, client string, change func([]byte) ([]byte, error)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fresh, err := change(bytes.Clone(t.kept[username+" "+client]))
+	if err != nil {
+		return err
+	}
+	if t.kept[username+" "+client] = fresh; fresh == nil {
+		delete(t.kept, username+" "+client)
+	}
+	return nil
+}
+
+// List implements auth.ClientTokenStore: there is room for all.
+func (t *tokens) List(context.Context, string) (map[string][]byte, error) { return nil, nil }
+
+// Remove implements auth.ClientTokenStore.
+func (t *tokens) Remove(context.Context, string, string) error { return nil }
+
 // credentials are as weak as auth takes them: the tests sign in hundreds of times.
 var credentials = sync.OnceValues(func() (c auth.Credentials, err error) {
 	for hash, keys := range map[*scram.HashGeneratorFcn]*auth.Keys{&scram.SHA1: &c.SHA1, &scram.SHA256: &c.SHA256} {
@@ -94,7 +121,7 @@ func NewHosts(t testing.TB) *Hosts {
 		Closed: make(chan error, 1000)}
 	for _, d := range []string{Domain, Other} {
 		h.auth[d], err = auth.New(auth.Config{Host: d, AllowUnencrypted: true,
-			Method: auth.Accounts{Source: source(cred), Plain: true}})
+			Method: auth.Accounts{Source: source(cred), Plain: true}, FAST: &tokens{kept: make(map[string][]byte)}})
 		if err != nil {
 			t.Fatal(err)
 		}
