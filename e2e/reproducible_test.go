@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -14,9 +13,11 @@ import (
 func TestReproducibleBuild(t *testing.T) {
 	t.Parallel()
 	var sums [2][sha256.Size]byte
-	for i := range sums {
-		dir := filepath.Join(t.TempDir(), strings.Repeat("x", i+1))
+	dirs := [2]string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "another folder")}
+	for _, dir := range dirs {
 		copySources(t, dir)
+	}
+	for i, dir := range dirs {
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", "rollcall", "./cmd/rollcall")
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -120,6 +120,8 @@ func chat(t *testing.T, w *xmpptest.World) {
 		"<message type='chat' to='x@elsewhere.example'><body>" + canaryBody + "</body></message>",
 		"<iq type='set' id='2'><vCard xmlns='vcard-temp'><FN>" + canaryVCard + "</FN></vCard></iq>",
 		"<iq type='set' id='3'><query xmlns='jabber:iq:private'><x xmlns='urn:x'>" + canaryPrivate + "</x></query></iq>",
+		"<iq type='set' id='6'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:x'><item id='1'><x xmlns='urn:x'>" + canaryPrivate + "</x></item></publish></pubsub></iq>",
+		"<iq type='get' id='7' to='marie@localhost'><query xmlns='jabber:iq:last'/></iq>",
 		"<iq type='set' id='4'><query xmlns='jabber:iq:roster'><item jid='" + canaryContact + "@localhost' name='" + canaryName + "'/></query></iq>",
 		"<iq type='set' id='5'><block xmlns='urn:xmpp:blocking'><item jid='" + canaryContact + "@localhost'/></block></iq>",
 		"<message type='chat' to='marie@localhost'><body>" + canaryBody, // and no more

@@ -21,6 +21,7 @@ var requests = []string{
 	"<ping xmlns='urn:xmpp:ping'/>",
 	"<query xmlns='jabber:iq:version'><name>x</name></query>",
 	"<time xmlns='urn:xmpp:time'/>",
+	"<query xmlns='jabber:iq:last'/>",
 	"<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>",
 	"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>x</resource></bind>",
 	"<vCard xmlns='vcard-temp'><FN>x</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>aGVsbG8=</BINVAL></PHOTO></vCard>",
@@ -38,6 +39,11 @@ var requests = []string{
 	"<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:x'><item id='1'><x xmlns='urn:x'>t</x></item></publish></pubsub>",
 	"<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:x' max_items='1'/></pubsub>",
 	"<pubsub xmlns='http://jabber.org/protocol/pubsub'><subscribe node='urn:x' jid='john@localhost'/></pubsub>",
+	"<pubsub xmlns='http://jabber.org/protocol/pubsub'><retract node='urn:x' notify='true'><item id='1'/></retract></pubsub>",
+	"<pubsub xmlns='http://jabber.org/protocol/pubsub'><create node='urn:y'/><configure><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>" +
+		"<value>http://jabber.org/protocol/pubsub#node_config</value></field><field var='pubsub#access_model'><value>presence</value></field></x></configure></pubsub>",
+	"<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='urn:y'/></pubsub>",
+	"<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><delete node='urn:y'/></pubsub>",
 	"<enable xmlns='urn:xmpp:push:0' jid='push.localhost' node='n'><x xmlns='jabber:x:data' type='submit'/></enable>",
 }
 
