@@ -17,6 +17,7 @@
 package rosterhttp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -55,6 +56,7 @@ type Config struct {
 	MaxItems    int           // contacts in a document
 	Concurrency int           // requests at a time
 	UserAgent   string        // product and version, such as rollcall/1.0
+	Of          string        // what is asked for, in messages: "roster" when empty; its keys begin with the same word
 	Log         *slog.Logger
 
 	// Observe is told of every request, for metrics; nil for nobody. It is called by the goroutines that fetch
@@ -86,7 +88,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	cfg.Host = host
 	if !visible(cfg.Token) {
-		return nil, errors.New("rosterhttp: roster.token has a character that cannot stand in a header: a space, a newline at its end perhaps, or one beyond ASCII")
+		return nil, errors.New("rosterhttp: " + cmp.Or(cfg.Of, "roster") + ".token has a character that cannot stand in a header: a space, a newline at its end perhaps, or one beyond ASCII")
 	}
 	if err := cfg.setDefaults(); err != nil {
 		return nil, fmt.Errorf("rosterhttp: %w", err)
@@ -142,6 +144,9 @@ func (cfg *Config) setDefaults() error {
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = DefaultUserAgent
+	}
+	if cfg.Of == "" {
+		cfg.Of = "roster"
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -126,7 +126,7 @@ func (c *Client) broken(ctx, bounded context.Context, err error, so string) *Err
 	case ctx.Err() != nil:
 		return canceled(ctx)
 	case context.Cause(bounded) == errSlow:
-		return &Error{Kind: Timeout, Err: fmt.Errorf("%s within %v (roster.timeout)", so, c.cfg.Timeout)}
+		return &Error{Kind: Timeout, Err: fmt.Errorf("%s within %v (%s.timeout)", so, c.cfg.Timeout, c.cfg.Of)}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{Kind: Timeout, Err: fmt.Errorf("%s in time: %w", so, err)}
 	}
@@ -135,7 +135,7 @@ func (c *Client) broken(ctx, bounded context.Context, err error, so string) *Err
 
 // body reads the body of a 200 into buf, most bytes of it at most.
 func (c *Client) body(ctx, bounded context.Context, resp *http.Response, buf *bytes.Buffer, most int64) *Error {
-	gzipped, fail := checkType(resp.Header)
+	gzipped, fail := checkType(resp.Header, c.cfg.Of)
 	if fail != nil {
 		return fail
 	}
@@ -188,7 +188,7 @@ func drain(body io.ReadCloser) {
 }
 
 // checkType looks at what the answer says about its body. See the package's documentation.
-func checkType(h http.Header) (gzipped bool, fail *Error) {
+func checkType(h http.Header, of string) (gzipped bool, fail *Error) {
 	switch enc := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ","))); enc {
 	case "", "identity":
 	case "gzip", "x-gzip":
@@ -209,12 +209,12 @@ func checkType(h http.Header) (gzipped bool, fail *Error) {
 	case "text/plain", "text/json", "text/javascript", "application/javascript", "application/x-javascript", "application/octet-stream":
 		return gzipped, nil // COMPAT services written for mod_http_roster_admin
 	case "text/html", "application/xhtml+xml":
-		return false, &Error{Kind: Type, Err: fmt.Errorf("the answer is %s, a login or error page perhaps: a roster is answered with Content-Type: application/json", media)}
+		return false, &Error{Kind: Type, Err: fmt.Errorf("the answer is %s, a login or error page perhaps: a %s is answered with Content-Type: application/json", media, of)}
 	}
 	if strings.HasSuffix(media, "+json") {
 		return gzipped, nil
 	}
-	return false, &Error{Kind: Type, Err: fmt.Errorf("the answer is %q: a roster is answered with Content-Type: application/json", short(media))}
+	return false, &Error{Kind: Type, Err: fmt.Errorf("the answer is %q: a %s is answered with Content-Type: application/json", short(media), of)}
 }
 
 // unwanted is the error for a status that has no roster; key is where the URL comes from.

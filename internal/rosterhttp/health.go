@@ -99,9 +99,9 @@ func (c *Client) logBreaker(before, after circuitbreaker.State, e *Error) {
 	switch {
 	case before == after:
 	case after == circuitbreaker.ClosedState:
-		c.cfg.Log.Info("the roster service is back", "host", c.cfg.Host)
+		c.cfg.Log.Info("the "+c.cfg.Of+" service is back", "host", c.cfg.Host)
 	case before == circuitbreaker.ClosedState:
-		c.cfg.Log.Warn("the roster service is failing: known rosters stay, and one request at a time asks whether it is back",
+		c.cfg.Log.Warn("the "+c.cfg.Of+" service is failing: what is known stays, and one request at a time asks whether it is back",
 			"host", c.cfg.Host, "failures", breakerFailures, "error", e)
 	}
 }

@@ -134,7 +134,7 @@ func (t *template) check() error {
 	}
 	authority := rest[:end]
 	if strings.Contains(authority, "@") {
-		return errors.New("has a name or password before an @: take it out, and give credentials as roster.token")
+		return errors.New("has a name or password before an @: take it out, and give credentials as a token")
 	}
 	for _, p := range t.parts {
 		if strings.Contains(p.text, "#") {
