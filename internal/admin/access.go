@@ -235,7 +235,7 @@ func (a *API) needed() string {
 // peer's address alone. Notifications do without: COMPAT, services sent them with any Host, and all they do is ask the
 // service.
 func (a *API) here(c *call, rt *route) error {
-	if c.grant.by == byLoopback && !strings.HasPrefix(rt.path, refreshPath) && !a.ownName(c.r) {
+	if c.grant.by == byLoopback && !strings.HasPrefix(rt.path, refreshPath) && rt.path != profilesPath && !a.ownName(c.r) {
 		return refuse(http.StatusForbidden, "the Host header %q is not a name of this server; use its IP address, localhost, or set admin.token", c.r.Host)
 	}
 	return nil

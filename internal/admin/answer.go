@@ -34,8 +34,6 @@ type short struct {
 	Message string `json:"message"`
 }
 
-const complete = "roster update complete" // the module's words
-
 // A reply is what a route answers with.
 type reply struct {
 	status int // 0: 200

@@ -27,6 +27,7 @@ type Host struct {
 	WebhookSecrets []config.Secret // the same for signatures
 	Rosters        Refresher       // a Rosters, for the routes of section 3
 	MaxBytes       int64           // of one roster document; 0 is 4 MiB
+	Profiles       Refresher       // nil: the host has no profile.url
 	Sessions       Sessions        // nil: it shows none
 	Status         func() HostStatus
 	// Prebind makes a BOSH session of a user. The error is ErrSessions, ErrBusy, that of ctx, or a fault of ours.
@@ -136,6 +137,7 @@ func (a *API) Register(mux *http.ServeMux) {
 	mux.Handle(metricsPath, a)
 	mux.Handle("/admin/", a)
 	mux.Handle("/roster_admin/", a)
+	mux.Handle("/profile_admin/", a)
 }
 
 // ServeHTTP answers each request once: with what the route returns, or with its error.

@@ -93,9 +93,9 @@ func start(t *testing.T, s setup) *fixture {
 		return HostStatus{Users: 1, Sessions: 2, Service: ServiceStatus{State: "ok", Breaker: "closed"}}
 	}
 	hosts := []Host{
-		{Name: "a.example", Tokens: s.a, WebhookSecrets: s.aSecrets, Rosters: f.a, Sessions: f.a, Status: status, MaxBytes: s.maxBytes,
+		{Name: "a.example", Tokens: s.a, WebhookSecrets: s.aSecrets, Rosters: f.a, Profiles: f.a, Sessions: f.a, Status: status, MaxBytes: s.maxBytes,
 			Prebind: prebindAt("a.example"), MakeToken: tokenAt("a.example"), RevokeTokens: f.revokeAt("a.example")},
-		{Name: "b.example", Tokens: s.b, WebhookSecrets: s.bSecrets, Rosters: f.b, Sessions: f.b, Status: status, MaxBytes: s.maxBytes,
+		{Name: "b.example", Tokens: s.b, WebhookSecrets: s.bSecrets, Rosters: f.b, Profiles: f.b, Sessions: f.b, Status: status, MaxBytes: s.maxBytes,
 			Prebind: prebindAt("b.example"), MakeToken: tokenAt("b.example"), RevokeTokens: f.revokeAt("b.example")},
 	}
 	if s.oneHost {

@@ -172,7 +172,7 @@ func (a *API) finish(c *call, j *job, s *slot, users map[string]userResult) *rep
 		return &reply{body: done}
 	}
 	now := j.answer()
-	now.Status, now.Message = "ok", "roster update accepted"
+	now.Status, now.Message = "ok", j.subject()+" update accepted"
 	j.each = nil
 	s.holders.Add(1)
 	a.wg.Go(func() {
@@ -200,7 +200,7 @@ func (j *job) answer() answer {
 	for _, targets := range j.targets { // not done yet
 		done -= len(targets)
 	}
-	return answer{Status: "ok", Message: complete, Updated: done, Errors: j.errors}
+	return answer{Status: "ok", Message: j.subject() + " update complete", Updated: done, Errors: j.errors}
 }
 
 // perform does what the job asks for and tells log and feed.
@@ -214,9 +214,20 @@ func (a *API) perform(ctx context.Context, j *job, s *slot) {
 		"items_changed", j.changed, "reason", j.reason, "took", took.Round(time.Microsecond))
 }
 
+// subject is what is updated: "roster update complete" are the module's words.
+func (j *job) subject() string {
+	if j.what == whatProfile {
+		return "profile"
+	}
+	return "roster"
+}
+
 func (j *job) title() string {
-	if j.what == whatRefresh {
+	switch j.what {
+	case whatRefresh:
 		return "notification"
+	case whatProfile:
+		return "profile notification"
 	}
 	return "roster " + j.what
 }

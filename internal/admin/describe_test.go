@@ -214,6 +214,7 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		headers   []string
 	}{
 		"POST /roster_admin/refresh":                {refreshPath + "?host=a.example&detail=1", `["john"]`, nil},
+		"POST /profile_admin/refresh":               {profilesPath + "?host=a.example&detail=1", `["john"]`, nil},
 		"GET /roster_admin/refresh/{user}":          {refreshPath + "/john?host=a.example", "", nil},
 		"PATCH /roster_admin/rosters":               {rostersPath + "?host=a.example&detail=1", `{"john":{"a b":{}}}`, []string{patchType}},
 		"GET /roster_admin/rosters/{user}":          {john, "", nil},
@@ -256,6 +257,8 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 	}{
 		{"POST", refreshPath, manyNames, []string{auth}},
 		{"POST", refreshPath, "[]", []string{auth, "Content-Encoding: gzip"}},
+		{"POST", profilesPath, manyNames, []string{auth}},
+		{"POST", profilesPath, "[]", []string{auth, "Content-Encoding: gzip"}},
 		{"PATCH", rostersPath, "{}", []string{auth}},
 		{"PATCH", rostersPath, "{" + strings.Repeat(" ", maxPatches) + "}", patch},
 		{"PUT", john, large, []string{auth}},
@@ -286,7 +289,7 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 	ask(setup{}, nil, "GET", metricsPath, "")
 	ask(stopped, nil, "GET", healthPath, "")
 	ask(stopped, nil, "HEAD", healthPath, "")
-	for _, m := range []string{"POST " + refreshPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath, "POST " + tokensPath} {
+	for _, m := range []string{"POST " + refreshPath, "POST " + profilesPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath, "POST " + tokensPath} {
 		method, url, _ := strings.Cut(m, " ")
 		f := start(t, full)
 		r := httptest.NewRequest(method, url, slowBody{})

@@ -26,7 +26,7 @@ const (
 type Event struct {
 	ID         int64     `json:"id"` // counts up from 1 since the start
 	Time       time.Time `json:"time"`
-	What       string    `json:"what"`           // "refresh", "put", "patch", "confirm", "session ended"
+	What       string    `json:"what"`           // "refresh", "profile", "put", "patch", "confirm", "session ended"
 	Host       string    `json:"host,omitempty"` // absent when no name was of a host of ours
 	Peer       string    `json:"peer"`
 	By         string    `json:"by"` // "token", "signature", "certificate", "loopback"

@@ -2,13 +2,24 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
 
-const whatRefresh = "refresh"
+const (
+	whatRefresh = "refresh"
+	whatProfile = "profile"
+)
 
 // refreshMany is POST /roster_admin/refresh.
-func (a *API) refreshMany(c *call) (*reply, error) {
+func (a *API) refreshMany(c *call) (*reply, error) { return a.refreshNames(c, whatRefresh, refresh) }
+
+// refreshProfiles is POST /profile_admin/refresh, its twin.
+func (a *API) refreshProfiles(c *call) (*reply, error) {
+	return a.refreshNames(c, whatProfile, refreshProfiles)
+}
+
+func (a *API) refreshNames(c *call, what string, do func(context.Context, *Host, []target) []RosterResult) (*reply, error) {
 	ch, err := a.prepare(c)
 	if err != nil {
 		return nil, err
@@ -22,8 +33,8 @@ func (a *API) refreshMany(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := a.newJob(c, whatRefresh)
-	j.do = refresh
+	j := a.newJob(c, what)
+	j.do = do
 	users := details(c, j, false)
 	if err := a.sort(c, j, ch, names); err != nil {
 		return nil, err
@@ -61,6 +72,23 @@ func refresh(ctx context.Context, h *Host, targets []target) []RosterResult {
 	}
 	return h.Rosters.Refresh(ctx, users)
 }
+
+func refreshProfiles(ctx context.Context, h *Host, targets []target) []RosterResult {
+	if h.Profiles == nil {
+		results := make([]RosterResult, len(targets))
+		for i := range results {
+			results[i] = RosterResult{Result: Failed, Err: errNoProfiles}
+		}
+		return results
+	}
+	users := make([]string, len(targets))
+	for i, t := range targets {
+		users[i] = t.local
+	}
+	return h.Profiles.Refresh(ctx, users)
+}
+
+var errNoProfiles = errors.New("is of a host without profile.url, so there is nobody to ask")
 
 // metrics is GET /metrics, for those who may see all hosts.
 func (a *API) metrics(c *call) (*reply, error) {

@@ -19,6 +19,7 @@ const (
 	describePath = "/admin/openapi.json"
 	refreshPath  = "/roster_admin/refresh"
 	rostersPath  = "/roster_admin/rosters"
+	profilesPath = "/profile_admin/refresh"
 )
 
 // A route is one method at one path. A path may have one {name}, which stands for one segment as it was sent, or at the
@@ -32,6 +33,7 @@ type route struct {
 var routes = []route{
 	{http.MethodPost, refreshPath, fixed(maxBody), (*API).refreshMany},
 	{http.MethodGet, refreshPath + "/{user}", fixed(maxBody), (*API).refreshOne},
+	{http.MethodPost, profilesPath, fixed(maxBody), (*API).refreshProfiles},
 	{http.MethodPatch, rostersPath, fixed(maxPatches), (*API).patchMany},
 	{http.MethodGet, rostersPath + "/{user}", fixed(maxBody), (*API).showRoster},
 	{http.MethodPut, rostersPath + "/{user}", (*API).largestRoster, (*API).putRoster},

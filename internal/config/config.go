@@ -125,6 +125,7 @@ type Host struct {
 	AdminWebhookSecrets []Secret // the same for signatures
 	Auth                Auth
 	Roster              Roster
+	Profile             Profile
 	Files               Files
 	Webhooks            Webhooks
 }
@@ -186,6 +187,17 @@ type Roster struct {
 	Mutual      bool // show presence between local users only when both rosters say so
 	ClientEdits string
 	Guard       bool // hold a fetched roster that would remove most of the contacts until a later one says the same
+}
+
+// Profile is where the names and pictures of a host's users come from.
+type Profile struct {
+	URL           string // template; rosterhttp checks it; "": users write their own vCards
+	Token         Secret // sent as a Bearer token; "" sends none
+	Timeout       time.Duration
+	MaxAge        time.Duration // how long a copy is used without asking, when the service does not say
+	Concurrency   int           // requests at a time
+	AvatarBytes   int
+	AvatarOrigins []string // where pictures may come from, beside the origin of URL
 }
 
 // Asks says whether there is a service to ask for rosters.

@@ -102,6 +102,14 @@ concurrency = 4
 mutual = true
 guard = false
 client_edits = "not-allowed"
+[host.profile]
+url = "https://app.example.com/profiles/%s"
+token = "canary"
+timeout = "2s"
+max_age = "30m"
+concurrency = 3
+avatar_bytes = "8 KiB"
+avatar_origins = ["https://cdn.example.com"]
 [host.files]
 dir = "www"
 path = "/web"
@@ -139,6 +147,7 @@ roster.url = "http://b/%s"
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, FAST: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
+			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
 			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},
 		}, second},
@@ -157,7 +166,7 @@ func TestErrors(t *testing.T) {
 		{"a key twice", global("data_dir = 'a'\ndata_dir = 'b'"), "c.toml:2:1: "},
 		{"unknown, near", global("[listen]\n  c2ss = ''"), "c.toml:2:3: listen.c2ss: is unknown; did you mean c2s?; allowed in [listen]: c2s, c2s_tls, http, https, proxy_protocol"},
 		{"unknown, letters swapped", inHost("roster.toekn = ''"), "c.toml:4:1: host.roster.toekn: is unknown; did you mean token?; allowed in roster of [[host]]: url, batch_url, batch_size, timeout"},
-		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.roster.token?; allowed outside tables: data_dir, database, listen"},
+		{"unknown, another table", global("token = 'x'"), "c.toml:1:1: token: is unknown; did you mean admin.token or host.profile.token or host.roster.token?; allowed outside tables: data_dir, database, listen"},
 		{"unknown, a global key in a host", inHost("listen.c2s = ''"), "c.toml:4:1: host.listen: is unknown; allowed in [[host]]: name, auth"},
 		{"unknown, no idea", global("zzz = 1"), "c.toml:1:1: zzz: is unknown; allowed outside tables"},
 		{"unknown table", "[hosts]\nname='x'\n" + minimal, "c.toml:1:2: hosts: is unknown; did you mean host?"},
@@ -226,6 +235,7 @@ func TestErrors(t *testing.T) {
 		{"secret of another form", global("admin.webhook_secret = 'sesame'"), `c.toml:1:1: admin.webhook_secret: is no secret for webhooks: it is "whsec_" and the base64 of 24 to 64 random bytes`},
 		{"short secret", inHost("admin_webhook_secret = ['" + testSecret + "', 'whsec_c2hvcnQ=']"), "c.toml:4:1: host.admin_webhook_secret: is no secret for webhooks"},
 		{"webhooks without a secret", inHost("webhooks.url = 'http://app/'"), "c.toml:4:1: host.webhooks.url: needs webhooks.secret"},
+		{"pictures from everywhere", inHost("profile.avatar_origins = ['*']"), `c.toml:4:1: host.profile.avatar_origins: has "*": pictures come from where you say`},
 		{"webhooks to nowhere", inHost("webhooks.url = '/hooks'"), "c.toml:4:1: host.webhooks.url: is no URL to post to"},
 		{"unknown event", inHost("webhooks.events = ['user.onlin']"), `c.toml:4:1: host.webhooks.events: has "user.onlin", which is no event; allowed is one of`},
 		{"secret twice", global("[admin]\nwebhook_secret = '" + testSecret + "'\nwebhook_secret_env = 'X'"), "c.toml:3:1: admin.webhook_secret_env: is set, and admin.webhook_secret too"},

@@ -183,6 +183,7 @@ func hostKeys() []key {
 		choice("roster.client_edits", EditsServiceUnavailable, func(t target) *string { return &t.host.Roster.ClientEdits }, nil,
 			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error for a client that tries to change its roster: service-unavailable or not-allowed"),
 	}
+	keys = append(keys, profileKeys()...)
 	keys = append(keys, fileKeys()...)
 	keys = append(keys, webhookKeys()...)
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
@@ -203,6 +204,24 @@ func fileKeys() []key {
 		checked("files.csp", "object-src 'none'; base-uri 'self'; frame-ancestors 'self'", func(t target) *string { return &t.host.Files.Policy }, checkHeader,
 			`The header Content-Security-Policy of every file; "" sends none`),
 	}
+}
+
+func profileKeys() []key {
+	return append([]key{
+		text("profile.url", "", func(t target) *string { return &t.host.Profile.URL },
+			`Where your application answers with a user's name and picture (docs/profile-http.md), such as "http://127.0.0.1:9099/profiles/%s"; `+
+				`placeholders as in roster.url; "" lets users write their own vCards`),
+		duration("profile.timeout", "5s", func(t target) *time.Duration { return &t.host.Profile.Timeout },
+			10*time.Millisecond, 15*time.Second, "For one whole request"),
+		duration("profile.max_age", "1h", func(t target) *time.Duration { return &t.host.Profile.MaxAge },
+			0, 365*24*time.Hour, "How long a copy is used without asking, unless the application says it with Cache-Control"),
+		count("profile.concurrency", 8, func(t target) *int { return &t.host.Profile.Concurrency }, 1, 10_000,
+			"Requests at a time, and as many for pictures"),
+		size("profile.avatar_bytes", "64 KiB", func(t target) *int { return &t.host.Profile.AvatarBytes }, 1<<10, 128<<10,
+			"Largest picture; clients get it a third larger, in one stanza"),
+		listOf("profile.avatar_origins", []string{}, func(t target) *[]string { return &t.host.Profile.AvatarOrigins }, checkImageOrigin,
+			`Where pictures may be fetched from, beside the origin of profile.url: ["https://cdn.example.com"]`),
+	}, tokenKeys("profile.token", "string", "Bearer token to send to profile.url, and to pictures of the same origin")...)
 }
 
 func webhookKeys() []key {

@@ -314,6 +314,14 @@ func checkOrigin(s string) error {
 	return nil
 }
 
+// checkImageOrigin accepts one origin, and not all of them.
+func checkImageOrigin(s string) error {
+	if s == "*" {
+		return errors.New(`has "*": pictures come from where you say, such as "https://cdn.example.com"`)
+	}
+	return checkOrigin(s)
+}
+
 // checkName accepts any name that a certificate can have.
 func checkName(s string) error {
 	if s == "" {

@@ -36,21 +36,22 @@ const (
 
 // Extensions.
 const (
-	DiscoInfo  = "http://jabber.org/protocol/disco#info"  // XEP-0030 v2.5
-	DiscoItems = "http://jabber.org/protocol/disco#items" // XEP-0030 v2.5
-	Ping       = "urn:xmpp:ping"                          // XEP-0199 v2.0
-	Version    = "jabber:iq:version"                      // XEP-0092 v1.1
-	Time       = "urn:xmpp:time"                          // XEP-0202 v2.0
-	Delay      = "urn:xmpp:delay"                         // XEP-0203 v2.0
-	VCard      = "vcard-temp"                             // XEP-0054 v1.3.0
-	Private    = "jabber:iq:private"                      // XEP-0049 v1.2
-	ChatStates = "http://jabber.org/protocol/chatstates"  // XEP-0085 v2.1; only ever held back
-	Hints      = "urn:xmpp:hints"                         // XEP-0334 v1.0.0; only ever looked at
-	Last       = "jabber:iq:last"                         // XEP-0012 v2.0
-	Blocking   = "urn:xmpp:blocking"                      // XEP-0191 v1.3
-	Caps       = "http://jabber.org/protocol/caps"        // XEP-0115 v1.6.0
-	DataForms  = "jabber:x:data"                          // XEP-0004 v2.13.1
-	Pubsub     = "http://jabber.org/protocol/pubsub"      // XEP-0060 v1.29.0, as far as XEP-0163 v1.2.2 asks for it
+	DiscoInfo   = "http://jabber.org/protocol/disco#info"  // XEP-0030 v2.5
+	DiscoItems  = "http://jabber.org/protocol/disco#items" // XEP-0030 v2.5
+	Ping        = "urn:xmpp:ping"                          // XEP-0199 v2.0
+	Version     = "jabber:iq:version"                      // XEP-0092 v1.1
+	Time        = "urn:xmpp:time"                          // XEP-0202 v2.0
+	Delay       = "urn:xmpp:delay"                         // XEP-0203 v2.0
+	VCardUpdate = "vcard-temp:x:update"                    // XEP-0153 v1.1.1
+	VCard       = "vcard-temp"                             // XEP-0054 v1.3.0
+	Private     = "jabber:iq:private"                      // XEP-0049 v1.2
+	ChatStates  = "http://jabber.org/protocol/chatstates"  // XEP-0085 v2.1; only ever held back
+	Hints       = "urn:xmpp:hints"                         // XEP-0334 v1.0.0; only ever looked at
+	Last        = "jabber:iq:last"                         // XEP-0012 v2.0
+	Blocking    = "urn:xmpp:blocking"                      // XEP-0191 v1.3
+	Caps        = "http://jabber.org/protocol/caps"        // XEP-0115 v1.6.0
+	DataForms   = "jabber:x:data"                          // XEP-0004 v2.13.1
+	Pubsub      = "http://jabber.org/protocol/pubsub"      // XEP-0060 v1.29.0, as far as XEP-0163 v1.2.2 asks for it
 
 	PubsubOwner  = "http://jabber.org/protocol/pubsub#owner"  // the same
 	PubsubEvent  = "http://jabber.org/protocol/pubsub#event"  // the same

@@ -51,6 +51,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 			Blocks:      blocked.Of,
 			Metrics:     h.metrics,
 			Presence:    h.presenceTold(),
+			Photo:       h.photo(),
 			Announced:   personal.arrived(),
 			Gained:      personal.gained(),
 		}),
@@ -72,16 +73,21 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 }
 
 // stored are the features that keep what users give them in the store. Without a store they are not there, nor for anonymous
-// users, who never come back for it.
-func (s *Server) stored(h *virtualHost) []host.Feature {
+// users, who never come back for it. vCards are there without one where the application has the users' profiles.
+func (s *Server) stored(h *virtualHost) (all []host.Feature) {
 	values := s.values()
-	if values == nil || h.cfg.Auth.Method == config.AuthAnonymous {
-		return nil
+	if h.cfg.Auth.Method == config.AuthAnonymous {
+		values = nil
 	}
-	return []host.Feature{
-		vcard.New(vcard.Options{Host: h.cfg.Name, Store: values, Log: h.log}),
-		private.New(private.Options{Host: h.cfg.Name, Store: values, Log: h.log}),
+	if h.profiles != nil {
+		all = append(all, vcard.New(s.vcards(h)))
+	} else if values != nil {
+		all = append(all, vcard.New(vcard.Options{Host: h.cfg.Name, Store: values, Log: h.log}))
 	}
+	if values != nil {
+		all = append(all, private.New(private.Options{Host: h.cfg.Name, Store: values, Log: h.log}))
+	}
+	return all
 }
 
 // values is where features keep what is an account's; nil: nowhere.

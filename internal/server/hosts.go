@@ -25,6 +25,7 @@ type virtualHost struct {
 	engine   *roster.Engine
 	service  *service // nil when nobody is asked
 	metrics  *metrics.Instruments
+	profiles *profiles       // nil when users write their own vCards
 	webhooks *webhook.Sender // nil when nobody is told
 	leases   *lease.Leases
 }
@@ -41,6 +42,9 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	h := &virtualHost{cfg: c, log: log}
 	h.metrics = s.metrics.Host(c.Name, h.state())
 	s.hosts = append(s.hosts, h)
+	if err := s.addProfiles(h, i); err != nil {
+		return err
+	}
 	if err := s.addWebhooks(h, i); err != nil {
 		return err
 	}

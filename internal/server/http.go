@@ -78,6 +78,9 @@ func (s *Server) newAdmin() *admin.API {
 		to.Rosters, to.MaxBytes = rosters{h.engine, h.service != nil}, h.cfg.Roster.MaxBytes
 		to.Sessions, to.Status, to.Prebind = sessions{h.host, s.registry}, h.status, s.prebind(h.cfg.Name)
 		to.MakeToken, to.RevokeTokens = s.makeToken(h), s.revokeTokens(h)
+		if h.profiles != nil {
+			to.Profiles = h.profiles
+		}
 	}
 	return admin.New(s.accepting, o)
 }

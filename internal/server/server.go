@@ -237,6 +237,9 @@ func (s *Server) release() {
 		if h.engine != nil {
 			h.engine.Stop()
 		}
+		if h.profiles != nil {
+			h.profiles.stop()
+		}
 		if h.service != nil {
 			h.service.close()
 		}

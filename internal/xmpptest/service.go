@@ -174,6 +174,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveHook(w, r)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, "/profiles/") || strings.HasPrefix(r.URL.Path, "/avatars/") {
+		s.serveProfile(w, r)
+		return
+	}
 	user := strings.TrimPrefix(r.URL.Path, "/contacts/")
 	s.enter(user)
 	defer s.leave(user)

@@ -37,6 +37,10 @@ type Options struct {
 	// no presence passes between the two; Directory.BlocksChanged tells of changes. Blocks may be nil.
 	Blocks  func(local string) func(other jid.JID) bool
 	Metrics *metrics.Instruments // nil: none
+	// Photo gives the hash of a user's picture (XEP-0153), "" for none, where the server knows it and not the clients; known is
+	// false while it does not. It does not wait, and Directory.PhotoChanged is called when it has something else to say. nil:
+	// clients say it.
+	Photo func(local string) (hash string, known bool)
 	// Announced is told when the contacts of a user have been told of a session that has become available, and Gained when a
 	// user has begun to see a contact whose presence was not to be seen before. They are called by the user's owner and must
 	// not block; either may be nil.
@@ -143,6 +147,20 @@ func (d *Directory) MaySee(ctx context.Context, account, somebody jid.JID) bool 
 	return !v.Stale || has(c.opts.Engine.Newest(ctx, account.Local()))
 }
 
+// Lists tells whether somebody who is online has an account among their contacts; both are bare JIDs.
+func (d *Directory) Lists(somebody, account jid.JID) bool {
+	a := d.online(somebody)
+	if a == nil {
+		return false
+	}
+	k := a.user.Current()
+	if k == nil {
+		return false
+	}
+	_, ok := k.Roster.Get(account)
+	return ok
+}
+
 func (c *Contacts) online(local string) *account {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,6 +188,8 @@ type resource struct {
 	versioned  bool          // it keeps versions of the roster (section 2.6)
 	have       string        // the version that it has while it has not been answered; "" for none
 	presence   *host.Passage // its last available presence, nil while it is unavailable
+	said       *host.Passage // the same as the client sent it, where the server says what picture the user has
+	photo      string        // what that presence says of it
 	blank      bool          // it was told that the roster comes later
 	// lost says that it was told every contact, and may have others: it said a version that is not known here. It keeps
 	// that version, so that it gets all in one answer when it asks again.

@@ -74,7 +74,7 @@ func priority(el *xmlstream.Element) int {
 // when the roster is known. Until then it waits, for a roster that is out of date must not say who sees a user.
 func (a *account) available(ctx context.Context, r *resource, p *host.Passage) {
 	initial := r.presence == nil
-	p = p.Keep()
+	p = a.withPhoto(r, p).Keep()
 	r.presence = p
 	a.tell()
 	a.feature.opts.Registry.Broadcast(ctx, p, a.jid)

@@ -1,5 +1,9 @@
-// Package vcard keeps users' vCards (XEP-0054 v1.3.0, vcard-temp): a user's clients write one, and everybody who is signed in
-// may read it, as the document's security section has it. Of what is in a vCard nothing is looked at but its size.
+// Package vcard has users' vCards (XEP-0054 v1.3.0, vcard-temp).
+//
+// Mostly a user's clients write one, and everybody who is signed in may read it, as the document's security section has it; of
+// what is in it nothing is looked at but its size. On a host whose users' profiles are the application's
+// (docs/profile-http.md) vCards are made from these: clients do not write them, and a user reads the own one and those of
+// contacts. Nobody asked to have an application's names read by strangers, nor fetched for every name that somebody guesses.
 package vcard
 
 import (
@@ -18,9 +22,15 @@ import (
 
 // Options says how the feature behaves.
 type Options struct {
-	Host  string // the virtual host's domain
-	Store store.Values
+	Host  string       // the virtual host's domain
+	Store store.Values // of what clients write; not used with Profiles
 	Log   *slog.Logger
+
+	// Profiles gives the vCard of a user as the application has it, nil when there is nothing in it; nil: clients write them.
+	// An error says that it is not known just now.
+	Profiles func(ctx context.Context, local string) (*xmlstream.Element, error)
+	// Lists tells whether somebody has an account among their contacts; for Profiles.
+	Lists func(somebody, account jid.JID) bool
 }
 
 // maxBytes is how large a vCard may be, as it is stored. A photo is a third larger in it than by itself.
@@ -38,8 +48,8 @@ type vcards struct{ opts Options }
 // New makes the feature.
 func New(o Options) host.Feature {
 	v := vcards{o}
-	key := func(t host.Target, typ string) host.IQKey {
-		return host.IQKey{Target: t, Type: typ, Space: ns.VCard, Local: "vCard"}
+	if o.Profiles != nil {
+		return v.ofProfiles()
 	}
 	return host.Feature{
 		Name:  "vcard",
@@ -51,6 +61,10 @@ func New(o Options) host.Feature {
 			key(host.ToAccount, stanza.TypeSet): refuse,
 		},
 	}
+}
+
+func key(t host.Target, typ string) host.IQKey {
+	return host.IQKey{Target: t, Type: typ, Space: ns.VCard, Local: "vCard"}
 }
 
 // "If no vCard exists, the server MUST return a stanza error (which SHOULD be <item-not-found/>)" (section 3.1).

@@ -3,8 +3,8 @@
 
 import { count, took } from './text.js';
 
-const KINDS = { refresh: 'notification', put: 'write', patch: 'write', confirm: 'operator', 'session ended': 'operator' };
-const VERBS = { refresh: 'notified', put: 'put', patch: 'patched', confirm: 'confirmed', 'session ended': 'ended' };
+const KINDS = { refresh: 'notification', profile: 'notification', put: 'write', patch: 'write', confirm: 'operator', 'session ended': 'operator' };
+const VERBS = { refresh: 'notified', profile: 'notified of profiles:', put: 'put', patch: 'patched', confirm: 'confirmed', 'session ended': 'ended' };
 
 // lineOf gives the line for an event's data: {kind, state, at, what, result, more}; state is ok, failed or held.
 export function lineOf(e) {
