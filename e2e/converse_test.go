@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,8 +16,8 @@ import (
 )
 
 // Converse.js as it comes from npm, in Chromium, on a page that nginx serves beside rollcall: over BOSH and over
-// WebSocket, signed in with a password, and by the application, which has a session made (prebind). What the page does is in
-// clients/converse.mjs; what the application and the network do, it asks for here.
+// WebSocket, signed in with a password, and by the application, which has a token or a session made (prebind). What the page
+// does is in clients/converse.mjs; what the application and the network do, it asks for here.
 func TestConverse(t *testing.T) {
 	chromium := program(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
 	nodejs := node(t)
@@ -34,8 +33,9 @@ func TestConverse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, way := range []struct{ name, transport, signIn string }{
-		{"bosh", "bosh", "password"},
-		{"websocket", "websocket", "password"},
+		{"bosh", "bosh", "token"},
+		{"websocket", "websocket", "token"},
+		{"password", "websocket", "password"},
 		{"prebind", "bosh", "prebind"},
 	} {
 		t.Run(way.name, func(t *testing.T) {
@@ -84,13 +84,12 @@ func startSite(t *testing.T, r *rollcall, dist string) *site {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]string{"jid": q.URL.Query().Get("user") + "@localhost", "password": password})
 	})
+	application.HandleFunc("/token", func(w http.ResponseWriter, q *http.Request) {
+		answer := s.ask(w, "/admin/tokens", q.URL.Query().Get("user"))
+		json.NewEncoder(w).Encode(map[string]string{"jid": answer["jid"], "password": answer["token"]})
+	})
 	application.HandleFunc("/prebind", func(w http.ResponseWriter, q *http.Request) {
-		body, err := json.Marshal(map[string]string{"user": q.URL.Query().Get("user")})
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		s.pass(w, "/admin/prebind", body)
+		json.NewEncoder(w).Encode(s.ask(w, "/admin/prebind", q.URL.Query().Get("user")))
 	})
 	app := httptest.NewServer(application)
 	t.Cleanup(app.Close)
@@ -102,23 +101,30 @@ func startSite(t *testing.T, r *rollcall, dist string) *site {
 	return s
 }
 
-// pass asks the API and gives the page the answer. While the server is not there, neither is an answer.
-func (s *site) pass(w http.ResponseWriter, path string, body []byte) {
-	req, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d%s", s.r.http, path), bytes.NewReader(body))
+// ask has the API do something for a user and gives what it answers; the page is told as much of it as it needs. While the
+// server is not there, neither is an answer.
+func (s *site) ask(w http.ResponseWriter, path, user string) (answer map[string]string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	body := strings.NewReader(fmt.Sprintf(`{"user": %q}`, user))
+	req, err := http.NewRequest(http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d%s", s.r.http, path), body)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+		w.WriteHeader(http.StatusInternalServerError)
+		return nil
 	}
 	req.Header.Set("Authorization", "Bearer "+s.r.token)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
+		w.WriteHeader(http.StatusBadGateway)
+		return nil
 	}
 	defer resp.Body.Close()
-	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return nil
+	}
 	w.WriteHeader(resp.StatusCode)
-	io.Copy(w, resp.Body)
+	return answer
 }
 
 // connect starts nginx; disconnect ends it, and with it every connection.
@@ -200,6 +206,7 @@ const conversePage = `<!doctype html>
   const signIn = {
     password: { jid: at.get("user") + "@localhost", password: at.get("password") },
     credentials: { credentials_url: "/credentials?user=" + at.get("user") },
+    token: { credentials_url: "/token?user=" + at.get("user") },
     prebind: { authentication: "prebind", prebind_url: "/prebind?user=" + at.get("user") },
   }[at.get("by")];
   const transport = at.get("transport") === "bosh"

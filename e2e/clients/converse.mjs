@@ -1,5 +1,5 @@
 // Chats with Converse.js as people do, in Chromium: converse.mjs SITE CONTROL TRANSPORT SIGN-IN PASSWORD CHROMIUM FOLDER.
-// SIGN-IN is password or prebind. CONTROL makes things happen (converse_test.go). Screenshots go to FOLDER. It fails with the first thing that is not as it
+// SIGN-IN is password, token or prebind. CONTROL makes things happen (converse_test.go). Screenshots go to FOLDER. It fails with the first thing that is not as it
 // should be.
 
 import { chromium } from "playwright-core";
