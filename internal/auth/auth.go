@@ -5,7 +5,7 @@
 // The mechanisms: SCRAM-SHA-1 and SCRAM-SHA-256 with their -PLUS forms (RFC 5802, RFC 7677), bound to TLS by
 // tls-exporter (RFC 9266) or tls-server-end-point (RFC 5929), announced by XEP-0440 v1.0.0 and with the
 // downgrade protection of XEP-0474 v0.5.0; PLAIN (RFC 4616); ANONYMOUS (RFC 4505, XEP-0175 v1.2); EXTERNAL (RFC 4422
-// appendix A), within this process only; and hashed tokens (XEP-0484, see fast.go).
+// appendix A), within this process or by a client's certificate (XEP-0178); and hashed tokens (XEP-0484, see fast.go).
 //
 // SCRAM's arithmetic is some lines of HMAC, so its server side is written here. That of
 // github.com/xdg-go/scram 1.4.0 has no place for XEP-0474's attribute in the first message, is told the one
@@ -19,6 +19,7 @@ package auth
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,10 @@ type Channel struct {
 	// User is the localpart of who is at the other end, when that is known without any proof of the client's: a part of
 	// this process that signs somebody in. "" for whoever comes over a network.
 	User string
+
+	// Certificates are what a client has shown in its TLS handshake, its own first: it has the key, and nothing else was checked.
+	Certificates []*x509.Certificate
+	names        []string // localparts, of those whom they are for, see Certified
 
 	// Origin is the network of the client, by which tries to sign in are counted; the zero value: it stands for nobody in
 	// particular.
@@ -80,6 +85,9 @@ type Config struct {
 	// FAST keeps tokens for clients that sign in again (XEP-0484), with the method Accounts; nil: there are none. It asks for a
 	// Secret that stays: with another one all of them are lost.
 	FAST ClientTokenStore
+
+	// Certificates says which of clients' certificates sign users in; nil: none.
+	Certificates *Certificates
 }
 
 // What becomes of a try to sign in. One that was slowed down is counted once more when it is over.
@@ -101,20 +109,21 @@ type Method interface {
 
 // A Server authenticates the users of one virtual host. Its methods may be called by any goroutine.
 type Server struct {
-	host       string
-	mechanisms []mechanism
-	cleartext  bool // AllowUnencrypted
-	secret     []byte
-	omitHash   bool
-	iterations int
-	guard      *Guard
-	admit      func(ctx context.Context, username string) error
-	observe    func(result string)
-	log        *slog.Logger
-	source     Source     // nil where no passwords are known
-	tokens     TokenStore // nil: there are none
-	crypto     primitives
-	fast       ClientTokenStore // nil: no client has tokens
+	host         string
+	mechanisms   []mechanism
+	cleartext    bool // AllowUnencrypted
+	secret       []byte
+	omitHash     bool
+	iterations   int
+	guard        *Guard
+	admit        func(ctx context.Context, username string) error
+	observe      func(result string)
+	log          *slog.Logger
+	source       Source     // nil where no passwords are known
+	tokens       TokenStore // nil: there are none
+	crypto       primitives
+	certificates *Certificates
+	fast         ClientTokenStore // nil: no client has tokens
 
 	// slots bound how many passwords are hashed at a time: each costs milliseconds of a processor, and
 	// clients who guess must not take all of them.
@@ -144,17 +153,18 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("auth: a secret of less than 16 bytes can be guessed")
 	}
 	s := &Server{
-		host:      cfg.Host,
-		cleartext: cfg.AllowUnencrypted,
-		secret:    cfg.Secret,
-		omitHash:  cfg.OmitDowngradeHash,
-		guard:     cfg.Guard,
-		admit:     cfg.Admit,
-		observe:   cfg.Observe,
-		log:       cfg.Log,
-		tokens:    cfg.Tokens,
-		crypto:    realPrimitives,
-		slots:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
+		host:         cfg.Host,
+		cleartext:    cfg.AllowUnencrypted,
+		secret:       cfg.Secret,
+		omitHash:     cfg.OmitDowngradeHash,
+		guard:        cfg.Guard,
+		admit:        cfg.Admit,
+		observe:      cfg.Observe,
+		log:          cfg.Log,
+		tokens:       cfg.Tokens,
+		crypto:       realPrimitives,
+		certificates: cfg.Certificates,
+		slots:        make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	if s.iterations = cfg.Iterations; s.iterations == 0 {
 		s.iterations = Iterations

@@ -112,6 +112,9 @@ func (n *negotiation) run() (s Session, err error) {
 func (n *negotiation) setChannel() {
 	n.ch = n.t.Channel()
 	n.ch.Origin = n.origin
+	if n.host != nil {
+		n.ch = n.host.Auth().Certified(n.ch)
+	}
 }
 
 // handshake gives a TLS handshake its own time limit.
@@ -169,7 +172,8 @@ func (n *negotiation) checkHeader(h Header) *stanza.StreamError {
 		return &stanza.StreamError{Condition: stanza.HostUnknown}
 	}
 	n.host, n.domain = host, strings.Clone(to) // the header that it is a piece of goes
-	from := n.domain                           // kept for as long as the connection: not as a part of n
+	n.ch = host.Auth().Certified(n.ch)
+	from := n.domain // kept for as long as the connection: not as a part of n
 	n.from.Store(&from)
 	return nil
 }

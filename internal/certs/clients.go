@@ -66,6 +66,9 @@ func (c *ClientCAs) load() (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// Pool gives the CAs.
+func (c *ClientCAs) Pool() *x509.CertPool { return c.pool() }
+
 // pool gives what to use now, after a look at the file when the last one is some time ago. Like Store.refresh it never
 // fails and hardly waits.
 func (c *ClientCAs) pool() *x509.CertPool {

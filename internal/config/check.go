@@ -98,6 +98,12 @@ func (c *Config) tlsProblems() (ps []problem) {
 }
 
 func (c *Config) hostProblems() (ps []problem) {
+	for i, h := range c.Hosts {
+		if h.Auth.ClientCA != "" && c.TLS.Cert == "" && c.TLS.ACME.Email == "" {
+			ps = append(ps, problem{[]string{HostKey(i, "auth.client_ca"), "tls.cert"}, errors.New(
+				"needs TLS: set tls.cert and tls.key, or tls.acme.email")})
+		}
+	}
 	if len(c.Hosts) == 0 {
 		return []problem{{[]string{"host"}, errors.New("is missing; write at least [[host]], " +
 			`name = "chat.example.com" and roster.url = "http://127.0.0.1:9099/contacts/%s"`)}}

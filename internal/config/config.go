@@ -168,8 +168,10 @@ type Auth struct {
 	ChannelBinding bool   // offer the -PLUS forms of SCRAM inside TLS
 	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
 	DowngradeProtection bool
-	Iterations          int  // of PBKDF2, for new passwords
-	FAST                bool // give clients tokens to sign in again with (XEP-0484), with the method accounts
+	Iterations          int    // of PBKDF2, for new passwords
+	ClientCA            string // path of a PEM file: CAs whose certificates sign users in; "" asks clients for none
+	ClientNames         string // "xmpp" or "email": which names of such a certificate are users'
+	FAST                bool   // give clients tokens to sign in again with (XEP-0484), with the method accounts
 }
 
 // Roster is where the rosters of a host come from. Sizes are bytes.

@@ -145,7 +145,7 @@ roster.url = "http://b/%s"
 			0, 100_000, nil, 2 << 30, 44},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, FAST: true},
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
@@ -242,6 +242,7 @@ func TestErrors(t *testing.T) {
 		{"names without a CA", global("admin.client_names = ['x']"), "c.toml:1:1: admin.client_names: needs admin.client_ca"},
 		{"an empty name", global("admin.client_names = ['']"), "c.toml:1:1: admin.client_names: has an empty name"},
 		{"certificates without https", global("admin.client_ca = 'x'"), "c.toml:1:1: admin.client_ca: needs listen.https"},
+		{"users' certificates without TLS", inHost("auth.client_ca = 'x'"), "c.toml:4:1: host.auth.client_ca: needs TLS"},
 		{"a negative rate", global("admin.rate = -1"), "c.toml:1:1: admin.rate: is -1; allowed is 0 to 1000000"},
 
 		{"a database URL of another kind", global("database.url = 'mysql://u:hunter2@h/d'"), `c.toml:1:1: database.url: is no URL like "postgres://`},

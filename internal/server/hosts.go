@@ -127,6 +127,9 @@ func (s *Server) newAuth(ctx context.Context, h *virtualHost) (*auth.Server, err
 		return nil, err
 	}
 	a.Guard, a.Observe, a.Log = s.guard, h.metrics.SignIn, h.log
+	if a.Certificates, err = s.clientCertificates(h); err != nil {
+		return nil, err
+	}
 	return auth.New(a)
 }
 

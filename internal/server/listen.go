@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"rollcall/internal/c2s/tcp"
+	"rollcall/internal/certs"
 	"rollcall/internal/proxied"
 )
 
@@ -73,6 +74,7 @@ func (s *Server) serveTCP(l net.Listener, direct bool) error {
 		} else {
 			o.TLS = s.certs.TLSConfig()
 		}
+		o.TLS = certs.Asking(o.TLS, s.wantsCertificate)
 	}
 	return tcp.Serve(s.accepting, l, s.c2s, o)
 }

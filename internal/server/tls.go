@@ -9,14 +9,41 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"rollcall/internal/auth"
 	"rollcall/internal/certs"
+	"rollcall/internal/config"
+	"rollcall/internal/jid"
 )
 
 // certificates is where listeners have their certificates from: files or an authority.
 type certificates interface {
 	TLSConfig(protocols ...string) *tls.Config
 	TLSConfigFor(clients *certs.ClientCAs, protocols ...string) *tls.Config
+}
+
+// wantsCertificate tells whether a client that wants to talk to a host by this name, "" if it does not say, is asked for a
+// certificate of its own: where it could sign somebody in.
+func (s *Server) wantsCertificate(name string) bool {
+	domain, err := jid.Domainpart(name)
+	return slices.ContainsFunc(s.cfg.Hosts, func(h config.Host) bool {
+		return h.Auth.ClientCA != "" && (name == "" || err == nil && h.Name == domain)
+	})
+}
+
+// clientCertificates says which certificates of clients sign users of a host in; nil: none.
+func (s *Server) clientCertificates(h *virtualHost) (*auth.Certificates, error) {
+	a := h.cfg.Auth
+	if a.ClientCA == "" {
+		return nil, nil
+	}
+	cas, err := certs.NewClientCAs(a.ClientCA, h.log)
+	if err != nil {
+		i := slices.IndexFunc(s.cfg.Hosts, func(c config.Host) bool { return c.Name == h.cfg.Name })
+		return nil, s.cfg.KeyError(config.HostKey(i, "auth.client_ca"), err)
+	}
+	return &auth.Certificates{Roots: cas.Pool, Email: a.ClientNames == "email"}, nil
 }
 
 // newCertificates finds out which, if any.

@@ -168,6 +168,7 @@ func (t *transport) Channel() auth.Channel {
 	ch.Secure = true
 	ch.EndPoint = t.raw.EndPoint()
 	state := t.tls.ConnectionState()
+	ch.Certificates = state.PeerCertificates
 	// RFC 9266. TLS 1.2 without the extended master secret has no safe exporter: an error, and nil.
 	if key, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
 		ch.Exporter = key

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 )
@@ -40,7 +41,7 @@ func NewCA(tb testing.TB, name string) CA {
 	return CA{leaf, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key}
 }
 
-// Issue signs a certificate for one use.
+// Issue signs a certificate for one use. Names with an "@" are email addresses, the others domains.
 func (c CA) Issue(tb testing.TB, usage x509.ExtKeyUsage, names ...string) tls.Certificate {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -48,7 +49,14 @@ func (c CA) Issue(tb testing.TB, usage x509.ExtKeyUsage, names ...string) tls.Ce
 		tb.Fatal(err)
 	}
 	template := template(tb, "issued")
-	template.DNSNames, template.KeyUsage, template.ExtKeyUsage = names, x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{usage}
+	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{usage}
+	for _, name := range names {
+		if strings.Contains(name, "@") {
+			template.EmailAddresses = append(template.EmailAddresses, name)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, c.Leaf, key.Public(), c.key)
 	if err != nil {
 		tb.Fatal(err)
