@@ -59,13 +59,18 @@ func NewResult(iq *Stanza, payload func(dst []byte) []byte) Wire {
 
 // NewRequest makes an iq of type set without an address around what payload appends, likewise.
 func NewRequest(id string, payload func(dst []byte) []byte) Wire {
-	return around(xmlstream.New(ns.Client, "iq", "type", TypeSet, "id", id), payload)
+	b := append(make([]byte, 0, 512), "<iq type='"+TypeSet+"' id='"...)
+	return enclose(append(xmlstream.AppendEscaped(b, id), '\''), payload)
 }
 
 func around(iq *xmlstream.Element, payload func(dst []byte) []byte) Wire {
 	b := iq.AppendXML(make([]byte, 0, 512), ns.Client)
-	b = append(b[:len(b)-len("/>")], '>')
-	return Wire{xml: append(payload(b), "</iq>"...), name: len("<iq")}
+	return enclose(b[:len(b)-len("/>")], payload)
+}
+
+// enclose closes the start tag of an iq, and puts the payload into it.
+func enclose(iq []byte, payload func(dst []byte) []byte) Wire {
+	return Wire{xml: append(payload(append(iq, '>')), "</iq>"...), name: len("<iq")}
 }
 
 // Clone gives the same stanza in bytes of its own, no more than it needs: for one that is kept.

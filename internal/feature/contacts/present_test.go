@@ -74,20 +74,9 @@ func (d deaf) await(n int) {
 func BenchmarkPresence(b *testing.B) {
 	for _, size := range []int{10, 1000, 10000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			me := rosterdoc.Item{JID: jid.MustParse("me@localhost"), Subscription: rosterdoc.Both}
 			const friends = 10
-			service, names := book{}, []string{"me"}
-			var items []rosterdoc.Item
-			for i := range size {
-				name := fmt.Sprintf("u%05d", i)
-				items = append(items, rosterdoc.Item{JID: jid.MustParse(name + "@localhost"), Subscription: rosterdoc.Both})
-				if i%(size/friends) == 0 {
-					names = append(names, name)
-					service[name] = rosterdoc.Build([]rosterdoc.Item{me})
-				}
-			}
-			service["me"] = rosterdoc.Build(items)
-			h, sessions, d := signIn(b, service, names)
+			service, names, _ := friendsOf(size, friends)
+			h, _, sessions, d := signIn(b, service, names)
 			el := xmlstream.New(ns.Client, "presence").Append(xmlstream.New(ns.Client, "status").AppendText("at lunch"))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -98,10 +87,60 @@ func BenchmarkPresence(b *testing.B) {
 	}
 }
 
+// friendsOf makes the rosters of "me", who has so many contacts, and of those of them who are to be online, me first.
+func friendsOf(size, friends int) (service book, online []string, items []rosterdoc.Item) {
+	me := rosterdoc.Item{JID: jid.MustParse("me@localhost"), Subscription: rosterdoc.Both}
+	service, online = book{}, []string{"me"}
+	for i := range size {
+		name := fmt.Sprintf("u%05d", i)
+		items = append(items, rosterdoc.Item{JID: jid.MustParse(name + "@localhost"), Subscription: rosterdoc.Both})
+		if i%(size/friends) == 0 {
+			online = append(online, name)
+			service[name] = rosterdoc.Build([]rosterdoc.Item{me})
+		}
+	}
+	service["me"] = rosterdoc.Build(items)
+	return service, online, items
+}
+
+// Presence is serialized once, however many get it: what it takes for each of them is the address and the writer's.
+func TestPresenceAllocations(t *testing.T) {
+	const friends = 50
+	service, names, _ := friendsOf(friends, friends)
+	h, _, sessions, d := signIn(t, service, names)
+	el := xmlstream.New(ns.Client, "presence").Append(xmlstream.New(ns.Client, "status").AppendText("at lunch"))
+	if n := testing.AllocsPerRun(100, func() {
+		h.Receive(sessions[0], el.Clone())
+		d.await(1 + friends)
+	}); n > 6*friends {
+		t.Errorf("%v allocations for %d deliveries", n, friends)
+	}
+}
+
+// A change of one contact of 50 is fetched, applied and pushed with few allocations, none of them for the other contacts;
+// the document is not among them, for this service has none.
+func TestPushAllocations(t *testing.T) {
+	service, names, items := friendsOf(50, 1)
+	h, engine, sessions, d := signIn(t, service, names)
+	h.Receive(sessions[0], xmlstream.New(ns.Client, "iq", "type", "get", "id", "1").Append(xmlstream.New(ns.Roster, "query")))
+	d.await(1)
+	with, without := rosterdoc.Build(items), rosterdoc.Build(items[:49])
+	if n := testing.AllocsPerRun(100, func() {
+		with, without = without, with
+		service["me"] = with
+		if r := engine.Refresh(t.Context(), []string{"me"}); r[0].Kind != roster.Changed {
+			t.Fatalf("%+v", r[0])
+		}
+		d.await(1)
+	}); n > 32 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // signIn makes a host and an available session for each name; all but the first have the first as their one contact.
-func signIn(b *testing.B, service book, names []string) (*host.Host, []*session.Session, deaf) {
+func signIn(b testing.TB, service book, names []string) (*host.Host, *roster.Engine, []*session.Session, deaf) {
 	log := slog.New(slog.DiscardHandler)
-	engine := roster.New(b.Context(), roster.Options{Source: service, MaxAge: time.Hour, LoginWait: time.Second, Log: log})
+	engine := roster.New(b.Context(), roster.Options{Source: service, MaxAge: time.Hour, LoginWait: time.Second, Waiting: 4, Log: log})
 	registry := host.NewRegistry()
 	h, err := host.New(b.Context(), registry, host.Options{Name: "localhost", SessionsPerUser: 2, OutboxBytes: 1 << 20, StanzaBytes: 1 << 20,
 		Log: log, Features: []host.Feature{New(Options{Host: "localhost", Engine: engine, Registry: registry, Directory: NewDirectory()})}})
@@ -118,10 +157,11 @@ func signIn(b *testing.B, service book, names []string) (*host.Host, []*session.
 		}
 		h.Receive(s, xmlstream.New(ns.Client, "presence"))
 		sessions = append(sessions, s)
-		d.await(1)
-		if i > 0 {
-			d.await(2) // the two see each other
+		if i == 0 {
+			d.await(1)
+		} else {
+			d.await(3) // the two see each other as well
 		}
 	}
-	return h, sessions, d
+	return h, engine, sessions, d
 }
