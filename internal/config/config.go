@@ -126,8 +126,14 @@ type Host struct {
 	Auth                Auth
 	Roster              Roster
 	Profile             Profile
+	Offline             Offline
 	Files               Files
 	Webhooks            Webhooks
+}
+
+// Offline says what waits for users who are offline.
+type Offline struct {
+	MaxMessages int // for one user; 0: none
 }
 
 // Webhooks tell the application of a host what happens.

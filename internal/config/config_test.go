@@ -117,6 +117,8 @@ index = ["start.html"]
 listing = true
 csp = ""
 
+[host.offline]
+max_messages = 7
 [host.webhooks]
 url = "https://app.example.com/hooks"
 secret = "`+testSecret+`"
@@ -148,6 +150,7 @@ roster.url = "http://b/%s"
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
+			Offline{7},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
 			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},
 		}, second},

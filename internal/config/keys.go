@@ -188,11 +188,19 @@ func hostKeys() []key {
 			[]string{EditsServiceUnavailable, EditsNotAllowed}, "The error for a client that tries to change its roster: service-unavailable or not-allowed"),
 	}
 	keys = append(keys, profileKeys()...)
+	keys = append(keys, messageKeys()...)
 	keys = append(keys, fileKeys()...)
 	keys = append(keys, webhookKeys()...)
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
 	keys = append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
 	return append(keys, tokenKeys("admin_webhook_secret", "string or list", "Secret for signed requests about this host alone, beside admin.webhook_secret; also a list")...)
+}
+
+func messageKeys() []key {
+	return []key{
+		count("offline.max_messages", 100, func(t target) *int { return &t.host.Offline.MaxMessages }, 0, 100_000,
+			"Messages that may wait for a user who is offline; more are refused. They are kept in data_dir or database.url, and in memory when there is neither. 0: none wait"),
+	}
 }
 
 func fileKeys() []key {

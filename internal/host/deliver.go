@@ -33,11 +33,22 @@ func (h *Host) deliverAccount(ctx context.Context, p *Passage) {
 	if done {
 		return
 	}
+	if p.Kind == stanza.Message {
+		h.deliverMessage(ctx, p)
+		return
+	}
+	h.place(ctx, p)
+}
+
+// place matches a stanza with an account's sessions.
+func (h *Host) place(ctx context.Context, p *Passage) {
 	sessions := h.online.of(p.To.Local())
 	if p.To.IsFull() {
-		if s := find(sessions, p.To); s == nil || !s.Send(p.Wire()) { // section 8.5.3.1
+		if s := find(sessions, p.To); s == nil || !h.sendTo(s, p, p.Wire()) { // section 8.5.3.1
 			h.noSuchResource(ctx, p, sessions)
+			return
 		}
+		h.copy(ctx, p)
 		return
 	}
 	switch p.Kind {
@@ -48,6 +59,15 @@ func (h *Host) deliverAccount(ctx context.Context, p *Passage) {
 	case stanza.IQ:
 		h.iqToBare(ctx, p)
 	}
+}
+
+// sendTo sends a stanza to a session, and notes that it has it where others want copies.
+func (h *Host) sendTo(s *session.Session, p *Passage, w stanza.Wire) bool {
+	ok := s.Send(w)
+	if ok && h.registry.CopiesWanted() {
+		p.taken = append(p.taken, s)
+	}
+	return ok
 }
 
 // noSuchResource treats a stanza for a resource that is not connected (section 8.5.3.2): a chat message goes to the
@@ -80,19 +100,20 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 		return
 	default: // to the most available ones; one that is just ending takes nothing, and the next are tried
 		for best := topPriority(sessions, 127); best >= 0 && !taken; best = topPriority(sessions, best-1) {
-			taken = sendToTop(p, sessions, best)
+			taken = h.sendToTop(p, sessions, best)
 		}
 	}
 	if !taken {
 		h.unclaimed(ctx, p)
 	}
+	h.copy(ctx, p)
 }
 
 // sendToTop sends a message to the sessions with a priority, and tells whether any took it. Those that have lost their
 // connection and have as much or more get copies, to have them when they come back (XEP-0198): a client that is away for a
 // moment misses nothing, and none that is there has to wait for one that is not. Of a message of which there are copies a
 // session that is not resumed sends none on, as long as another has one.
-func sendToTop(p *Passage, sessions []*session.Session, best int) (taken bool) {
+func (h *Host) sendToTop(p *Passage, sessions []*session.Session, best int) (taken bool) {
 	var copies *stanza.Copies
 	several := 0
 	for _, s := range sessions {
@@ -101,7 +122,7 @@ func sendToTop(p *Passage, sessions []*session.Session, best int) (taken bool) {
 		}
 	}
 	if several > 1 {
-		copies = stanza.NewCopies()
+		copies = stanza.NewCopies(nil)
 	}
 	for _, s := range sessions {
 		if !isTop(s, best) {
@@ -111,7 +132,7 @@ func sendToTop(p *Passage, sessions []*session.Session, best int) (taken bool) {
 		if copies != nil {
 			w = w.Copy(copies)
 		}
-		switch ok := s.Send(w); {
+		switch ok := h.sendTo(s, p, w); {
 		case ok:
 			taken = true
 			if copies != nil && !s.Managed() { // nobody will hear more of it
@@ -163,7 +184,7 @@ func (h *Host) unclaimed(ctx context.Context, p *Passage) {
 		if err != nil {
 			h.replyError(p, err)
 		}
-		if done || err != nil {
+		if done || err != nil || h.keep(ctx, p) {
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ type Options struct {
 	Resume          time.Duration // how long a session may outlive its connection (XEP-0198); 0: not at all
 	Unacked         int           // stanzas that may wait for a client that has lost its connection; 0: 500
 	DetachedPerUser int           // sessions of a user without a connection; 0: 10
+	Mail            Mail
 	Log             *slog.Logger
 	Metrics         *metrics.Instruments // nil: none
 }
@@ -48,6 +50,7 @@ type Host struct {
 	past     past
 	sessions session.Options
 	later    later
+	boxes    boxes
 	log      *slog.Logger
 
 	ctx    context.Context // of every session
@@ -135,6 +138,7 @@ func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
 	}
 	h.cancel()
 	h.later.stop()
+	h.boxes.stop()
 	h.wg.Wait()
 }
 
@@ -169,6 +173,9 @@ func (h *Host) bind(ctx context.Context, local, resource string, c session.Conn,
 		}
 	}
 	defer s.Opened()
+	if h.opts.Mail.Lasts {
+		h.boxes.get(local) // until it is closed
+	}
 	s.Log().Info("session opened", "secure", c.Info().Secure)
 	for _, f := range h.opts.Features {
 		if f.Opened != nil {
@@ -219,6 +226,7 @@ func (h *Host) replace(ctx context.Context, old, s *session.Session, reason erro
 
 // closed is a session's way out, whatever ended it.
 func (h *Host) closed(s *session.Session, reason error, left []session.Left) {
+	defer h.freeze(s)()
 	for _, f := range h.opts.Features {
 		if f.Closed != nil {
 			f.Closed(h.ctx, s)
@@ -226,7 +234,17 @@ func (h *Host) closed(s *session.Session, reason error, left []session.Left) {
 	}
 	h.remember(s)
 	h.online.remove(s)
+	if h.opts.Mail.Lasts {
+		h.boxes.put(h.boxes.find(s.JID().Local()))
+	}
 	s.Log().Info("session closed", "reason", reason)
+	left = slices.DeleteFunc(left, func(l session.Left) bool {
+		if !l.Wire.Followed() {
+			return false
+		}
+		l.Wire.Lost() // it is stored, and goes on from there
+		return true
+	})
 	if estate := s.Estate(); estate == nil || !estate.Fill(left) {
 		h.redirect(s, left, nil)
 	}
@@ -266,11 +284,17 @@ func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 			Text: "written with its namespaces where they belong, this stanza is too large"})
 		return
 	}
+	if st.Kind == stanza.Message {
+		h.purge(el)
+	}
 	ctx := s.Context()
 	done, err := h.walk(ctx, Sent, p)
 	if err != nil {
 		h.replyError(p, err)
 		return
+	}
+	if st.Kind == stanza.Presence && st.Type == "" && st.To.IsZero() {
+		h.arrived(s)
 	}
 	if !done {
 		h.route(ctx, p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"rollcall/internal/jid"
 	"rollcall/internal/session"
@@ -15,7 +16,15 @@ import (
 type Registry struct {
 	mu    sync.RWMutex
 	hosts map[string]*Host
+
+	copied atomic.Int64
 }
+
+// WantCopies counts one more session, or one less, for which messages are to be led through the stage Copied.
+func (r *Registry) WantCopies(n int64) { r.copied.Add(n) }
+
+// CopiesWanted tells whether there is any.
+func (r *Registry) CopiesWanted() bool { return r.copied.Load() > 0 }
 
 // NewRegistry makes a registry without hosts.
 func NewRegistry() *Registry { return &Registry{hosts: make(map[string]*Host)} }

@@ -7,6 +7,7 @@ import (
 
 	"rollcall/internal/jid"
 	"rollcall/internal/ns"
+	"rollcall/internal/payload"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -141,6 +142,7 @@ func (h *Host) redirect(s *session.Session, left []session.Left, heir *session.S
 		case p.IsRequest():
 			h.replyError(p, stanza.NewError(stanza.RecipientUnavailable, "the recipient has lost its connection"))
 		case st.Kind != stanza.Message || st.Type == stanza.TypeError || st.Type == stanza.TypeHeadline:
+		case isCopy(el): // of what others have
 		case st.Type == stanza.TypeGroupchat: // for that session only, which a room takes for left
 			h.replyError(p, stanza.NewError(stanza.RecipientUnavailable, "the recipient has lost its connection"))
 		default:
@@ -151,8 +153,8 @@ func (h *Host) redirect(s *session.Session, left []session.Left, heir *session.S
 
 // redirectMessage sends a message on its way again, with the time at which it was first sent (XEP-0203).
 func (h *Host) redirectMessage(p *Passage, s *session.Session, at time.Time, heir *session.Session) {
-	if d := p.Element.Child(ns.Delay, "delay"); d == nil || d.Attr("from") != h.Name() {
-		p.Element.Append(xmlstream.New(ns.Delay, "delay", "from", h.Name(), "stamp", at.UTC().Format("2006-01-02T15:04:05.000Z")))
+	if _, delayed := payload.DelayOf(p.Element, h.Name()); !delayed {
+		p.Element.Append(payload.Delay(h.Name(), at, ""))
 	}
 	if heir != nil {
 		heir.Inherit(stanza.NewWire(p.Element))
@@ -160,7 +162,12 @@ func (h *Host) redirectMessage(p *Passage, s *session.Session, at time.Time, hei
 	}
 	p.To = s.JID().Bare()
 	p.SetAttr("to", p.To.String())
-	h.messageToBare(h.ctx, p, h.online.of(s.JID().Local()))
+	h.deliverMessage(h.ctx, p)
+}
+
+// isCopy tells whether a message is a carbon copy (XEP-0280); clients cannot send any.
+func isCopy(message *xmlstream.Element) bool {
+	return message.Child(ns.Carbons, "received") != nil || message.Child(ns.Carbons, "sent") != nil
 }
 
 // disinherit finds another place for what a session has inherited that was not bound after all.

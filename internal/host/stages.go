@@ -5,23 +5,32 @@ import (
 
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
+	"rollcall/internal/store"
 )
 
 // Stage is a point in the path of a stanza where features take part. The order of the constants is the order of the
 // path, and the order of features at one stage is their order in server/features.go: this file and that one are the
-// whole answer to "what happens to a message?".
+// whole answer to "what happens to a message?". What lies between the stages is the host's: mail.go, post.go, flush.go.
 type Stage uint8
 
 const (
-	// Sent: a local session sent the stanza and its 'from' is stamped; before anything else is done with it. A
-	// presence without 'to' ends here, with the feature that broadcasts it.
+	// Sent: a local session sent the stanza, its 'from' is stamped, and what only servers may say is out of it; before
+	// anything else is done with it. A presence without 'to' ends here, with the feature that broadcasts it.
 	Sent Stage = iota
 	// Received: the stanza has reached the virtual host of its recipient, an account; before it is matched with
 	// the account's sessions. Probes are answered here.
 	Received
-	// Unclaimed: a message for an account that no session of it took; storage would come here. What no feature
-	// deals with is answered with service-unavailable, where RFC 6121 section 8.5 asks for it.
+	// Archived: a message that is worth it is about to be stored, where the store lasts: for its recipient until a client has
+	// acknowledged it. Features say by Passage.Archive in whose archive it is to be for good. It goes on when it is on
+	// the disk, and only then is it acknowledged to its sender.
+	Archived
+	// Unclaimed: a message for an account that no session of it took. One that is stored waits for a session. Others are
+	// kept in memory where that is worth it, and otherwise answered with service-unavailable, where RFC 6121 section 8.5
+	// asks for it.
 	Unclaimed
+	// Copied: a message has been given to the sessions that it is for, Passage.Taken, or there were none; others may get
+	// copies. It is not reached while Host.CopiesWanted is false.
+	Copied
 
 	stages
 )
@@ -33,6 +42,12 @@ type Passage struct {
 	Session *session.Session // the local session that sent it; nil at other hosts' stages
 	// Broadcast marks a presence that goes to the sender's contacts, as opposed to one addressed by the sender.
 	Broadcast bool
+
+	traits Traits
+	// Of the stages Archived and Copied:
+	archive Owner
+	ids     [2]store.ID        // of the sender's and the recipient's archived copy, 0 for none
+	taken   []*session.Session // who got it
 
 	wire   stanza.Wire
 	isWire bool

@@ -10,6 +10,7 @@ import (
 	"rollcall/internal/feature/csi"
 	"rollcall/internal/feature/disco"
 	"rollcall/internal/feature/last"
+	"rollcall/internal/feature/offline"
 	"rollcall/internal/feature/ping"
 	"rollcall/internal/feature/private"
 	timefeature "rollcall/internal/feature/time"
@@ -59,6 +60,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		ping.New(),
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
+	}
+	if h.keepsMail() {
+		all = append(all, offline.New())
 	}
 	if s.cfg.Limits.IdleStanzas > 0 {
 		all = append(all, csi.New())

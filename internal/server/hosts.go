@@ -64,7 +64,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 		Name: c.Name, Features: features, SessionsPerUser: s.cfg.Limits.SessionsPerUser,
 		OutboxBytes: s.cfg.Limits.OutboxBytes, StanzaBytes: s.cfg.Limits.StanzaBytes,
 		Resume: resume(s.cfg.Limits, c), Unacked: s.cfg.Limits.Unacked, DetachedPerUser: s.cfg.Limits.DetachedPerUser,
-		Idle: s.cfg.Limits.IdleStanzas, Log: s.log, Metrics: h.metrics,
+		Idle: s.cfg.Limits.IdleStanzas, Mail: s.mail(h), Log: s.log, Metrics: h.metrics,
 	})
 	return err
 }

@@ -41,6 +41,8 @@ type Options struct {
 	// has left. Values keeps what else is an account's, likewise.
 	Rosters roster.Store
 	Values  store.Values
+	// Messages keeps messages, likewise.
+	Messages Messages
 
 	// Listen and DialRoster replace the network in tests; nil is the real one. Listen is called with the listener's
 	// name ("c2s", "c2s_tls", "http", "https") and its address.

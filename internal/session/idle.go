@@ -48,7 +48,7 @@ func (s *Session) sendIdle(i *idle, w stanza.Wire) bool {
 	case s.idle.Load() != i: // somebody looks again
 		o.mu.Unlock()
 		return s.Send(w)
-	case may && i.put(w, about, s.opts):
+	case may && !w.Followed() && i.put(w, about, s.opts):
 		o.mu.Unlock()
 		return true
 	}

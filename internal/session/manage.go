@@ -214,7 +214,7 @@ func (s *Session) Acknowledged(c Conn, h uint32) error {
 	o := &s.out
 	o.mu.Lock()
 	before := len(m.unacked)
-	err := m.ack(h)
+	acked, err := m.ack(h)
 	m.asked = false
 	start, life := false, o.life
 	// A client that counts less than it gets is not asked for the same count again and again.
@@ -226,6 +226,7 @@ func (s *Session) Acknowledged(c Conn, h uint32) error {
 	if start {
 		go s.write(life)
 	}
+	delivered(acked)
 	return err
 }
 
@@ -243,23 +244,29 @@ func (m *managed) check(h uint32) (n int, err error) {
 	return len(m.unacked) - int(waiting), nil
 }
 
-// ack lets go of the first stanzas up to the count h.
-func (m *managed) ack(h uint32) error {
+// ack lets go of the first stanzas up to the count h, and gives them: they are delivered.
+func (m *managed) ack(h uint32) (acked []Left, err error) {
 	n, err := m.check(h)
 	if n == 0 {
-		return err
+		return nil, err
 	}
 	for i := range n {
 		m.bytes -= cost(m.unacked[i].Wire)
-		m.unacked[i].Wire.Delivered()
 	}
 	m.progress = time.Now()
-	clear(m.unacked[:n])
-	m.unacked = m.unacked[n:]
+	acked, m.unacked = m.unacked[:n:n], m.unacked[n:]
 	if len(m.unacked) == 0 {
 		m.unacked = nil
 	}
-	return nil
+	return acked, nil
+}
+
+// delivered tells those who want to know that stanzas have reached the client, and lets go of their bytes.
+func delivered(acked []Left) {
+	for i := range acked {
+		acked[i].Wire.Delivered()
+	}
+	clear(acked)
 }
 
 // note counts what is about to be written, and asks for an acknowledgement unless one is under way: so there is one for

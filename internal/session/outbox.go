@@ -1,6 +1,8 @@
 package session
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,8 @@ type outbox struct {
 	closed  error
 	taken   time.Time // when the writer last began a batch: it had written the one before
 	writing bool      // a writer goroutine exists, or is about to: see Opened
+	astray  []Left    // followed by somebody, not counted by the client, and not written
+	told    bool      // those were given to whom the session's end was told
 	// life numbers the times with one connection or with none (see managed): a writer, or a timer, of an earlier life
 	// has no business with the session any more.
 	life uint32
@@ -151,6 +155,9 @@ func (s *Session) close(reason error) (first, idle bool, life uint32) {
 	s.forgetIdle()
 	if m := s.managed.Load(); m != nil {
 		m.end(o)
+	} else if !orderly(reason) {
+		o.lose(o.queue)
+		o.queue = slices.DeleteFunc(o.queue, stanza.Wire.Followed)
 	}
 	o.closed = reason
 	s.owner.Add(1)
@@ -162,14 +169,21 @@ func (s *Session) close(reason error) (first, idle bool, life uint32) {
 	return true, idle, o.life
 }
 
+// orderly tells whether what waits is written before the session ends for a reason.
+func orderly(reason error) bool {
+	var serr *stanza.StreamError
+	return errors.As(reason, &serr) || errors.Is(reason, ErrClosed)
+}
+
 // take gives the next batch and the connection that it is for, or nil when there is none; then, with a reason, the
-// outbox is closed and the writer has to end the stream, and without one the writer is to stop.
-func (s *Session) take(done int, empty []stanza.Wire, life uint32) (batch []stanza.Wire, size int, c Conn, reason error) {
+// outbox is closed and the writer has to end the stream, and without one the writer is to stop. The first uncounted of the
+// batch will not be acknowledged by the client.
+func (s *Session) take(done int, empty []stanza.Wire, life uint32) (batch []stanza.Wire, size, uncounted int, c Conn, reason error) {
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.life != life { // the connection is lost, or the session has gone on to another
-		return nil, 0, nil, nil
+		return nil, 0, 0, nil, nil
 	}
 	c = s.connection()
 	o.bytes -= done
@@ -177,7 +191,7 @@ func (s *Session) take(done int, empty []stanza.Wire, life uint32) (batch []stan
 		recycle(o.queue)
 		o.queue = nil
 		o.writing = o.closed != nil
-		return nil, 0, c, o.closed
+		return nil, 0, 0, c, o.closed
 	}
 	o.taken = time.Now()
 	batch, size = o.queue, o.bytes
@@ -197,10 +211,12 @@ func (s *Session) take(done int, empty []stanza.Wire, life uint32) (batch []stan
 			o.queue = empty[:0]
 		}
 	}
+	uncounted = len(batch)
 	if m := s.managed.Load(); m != nil && o.closed == nil {
+		uncounted = min(m.skip, uncounted)
 		batch = m.note(s, batch)
 	}
-	return batch, size, c, nil
+	return batch, size, uncounted, c, nil
 }
 
 // write is the writer goroutine of one life: it ends when the outbox is empty.
@@ -209,7 +225,7 @@ func (s *Session) write(life uint32) {
 	var last []stanza.Wire
 	written, failed := 0, false
 	for {
-		batch, size, c, reason := s.take(written, last, life)
+		batch, size, uncounted, c, reason := s.take(written, last, life)
 		if batch == nil {
 			recycle(last)
 			if reason != nil {
@@ -217,11 +233,20 @@ func (s *Session) write(life uint32) {
 			}
 			return
 		}
+		var err error
 		if !failed {
-			if err := c.Send(batch); err != nil {
-				failed = true
-				s.Leave(c, err)
+			err = c.Send(batch)
+		}
+		switch failed = failed || err != nil; {
+		case failed:
+			s.stray(batch[:uncounted])
+		default:
+			for i := range uncounted {
+				batch[i].Delivered()
 			}
+		}
+		if err != nil {
+			s.Leave(c, err)
 		}
 		clear(batch) // lets go of the stanzas' bytes
 		last, written = batch, size

@@ -99,8 +99,11 @@ func (m *managed) detach(s *Session) {
 	m.away.Store(true)
 	for _, w := range o.queue {
 		switch {
-		case m.skip > 0: // the client does not count it, but has it in time
+		case m.skip > 0: // it is ahead of <enabled/>: the client cannot resume, and what is worth it goes somewhere else
 			m.skip--
+			if w.Followed() {
+				m.wait(w)
+			}
 		case w.IsStanza():
 			m.wait(w)
 		}
@@ -177,6 +180,7 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 	}
 	m := s.managed.Load()
 	o := &s.out
+	var acked []Left
 	o.mu.Lock()
 	switch {
 	case o.closed != nil || o.life != life:
@@ -188,7 +192,7 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 			}
 		})
 	default:
-		m.attach(s, h, inline)
+		acked = m.attach(s, h, inline)
 		life, handled = o.life, m.received.Load()
 		s.tell(func() {
 			if s.opts.Resumed != nil {
@@ -198,6 +202,7 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 		s.owner.Add(1) // of the writer
 	}
 	o.mu.Unlock()
+	delivered(acked)
 	if !errors.Is(err, errGone) {
 		s.telling()
 	}
@@ -241,11 +246,12 @@ func (s *Session) seize(c Conn, h uint32) (old ConnInfo, life uint32, lived bool
 }
 
 // attach queues what a client that has handled h stanzas is to get on its new connection; that it is resumed, too, unless
-// it is told inline. The caller holds the outbox's mutex.
-func (m *managed) attach(s *Session, h uint32, inline bool) {
+// it is told inline. It gives those that the client has handled. The caller holds the outbox's mutex.
+func (m *managed) attach(s *Session, h uint32, inline bool) (acked []Left) {
 	o := &s.out
-	if err := m.ack(h); err != nil {
-		return // cannot be: it was checked, and nothing has been sent since
+	acked, err := m.ack(h)
+	if err != nil {
+		return nil // cannot be: it was checked, and nothing has been sent since
 	}
 	s.wake()
 	s.live()
@@ -268,6 +274,7 @@ func (m *managed) attach(s *Session, h uint32, inline bool) {
 	m.sent -= uint32(len(m.unacked))
 	m.unacked, m.waiting, m.bytes = nil, nil, 0
 	o.writing, o.taken = true, time.Now()
+	return acked
 }
 
 // end takes what was not delivered out of a session that ends. Its messages are not written any more: they go somewhere
@@ -298,16 +305,40 @@ func (m *managed) end(o *outbox) {
 }
 
 // undelivered gives what was left when the session had ended, once.
-func (s *Session) undelivered() []Left {
-	m := s.managed.Load()
-	if m == nil {
-		return nil
-	}
+func (s *Session) undelivered() (left []Left) {
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()
-	left := m.left
-	m.left = nil
+	left, s.out.astray, s.out.told = s.out.astray, nil, true
+	if m := s.managed.Load(); m != nil {
+		left = append(left, m.left...)
+		m.left = nil
+	}
 	return left
+}
+
+// stray is for stanzas that the client does not count and that could not be written: whoever follows one hears of it with all
+// that is left of the session, or, when that was told, now.
+func (s *Session) stray(batch []stanza.Wire) {
+	s.out.mu.Lock()
+	told := s.out.told
+	if !told {
+		s.out.lose(batch)
+	}
+	s.out.mu.Unlock()
+	for _, w := range batch {
+		if told && w.Followed() {
+			w.Lost()
+		}
+	}
+}
+
+// lose notes stanzas that have not reached the client. The caller holds the mutex.
+func (o *outbox) lose(batch []stanza.Wire) {
+	for _, w := range batch {
+		if w.Followed() {
+			o.astray = append(o.astray, Left{w, time.Now()})
+		}
+	}
 }
 
 // tell has the features told something, after all that they were to be told before. The caller holds the outbox's mutex,

@@ -203,10 +203,11 @@ func (s *Session) teardown() {
 // endStream says good-bye on the connection; called by the writer once the outbox is closed and empty.
 func (s *Session) endStream(c Conn, reason error) {
 	defer s.over.Open()
-	var serr *stanza.StreamError
-	if errors.As(reason, &serr) || errors.Is(reason, ErrClosed) {
-		c.End(serr)
+	if !orderly(reason) {
+		c.Abort()
 		return
 	}
-	c.Abort()
+	var serr *stanza.StreamError
+	errors.As(reason, &serr)
+	c.End(serr)
 }

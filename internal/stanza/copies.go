@@ -7,12 +7,14 @@ import "sync/atomic"
 type Copies struct {
 	left      atomic.Int32
 	delivered atomic.Bool
+	done      func(delivered bool) // nil: nobody is told
 }
 
 // NewCopies makes one for a message of which one copy is known: that of the caller, who lets go of it by Lost when all
-// others were made.
-func NewCopies() *Copies {
-	c := &Copies{}
+// others were made. done, if it is not nil, is called once: when the message has reached a client, or when all copies are
+// lost. It may be called by any goroutine, and does not block; what is lost is then its to place elsewhere.
+func NewCopies(done func(delivered bool)) *Copies {
+	c := &Copies{done: done}
 	c.left.Store(1)
 	return c
 }
@@ -25,10 +27,24 @@ func (w Wire) Copy(c *Copies) Wire {
 }
 
 // Delivered says that the message has reached a client.
-func (c *Copies) Delivered() { c.delivered.Store(true) }
+func (c *Copies) Delivered() {
+	if !c.delivered.Swap(true) && c.done != nil {
+		c.done(true)
+	}
+}
 
-// Lost lets go of a copy, and tells whether it was the last one and nobody has got the message.
-func (c *Copies) Lost() bool { return c.left.Add(-1) == 0 && !c.delivered.Load() }
+// Lost lets go of a copy, and tells whether it was the last one and nobody has got the message, and the caller is to place it
+// elsewhere.
+func (c *Copies) Lost() bool {
+	if c.left.Add(-1) != 0 || c.delivered.Load() {
+		return false
+	}
+	if c.done != nil {
+		c.done(false)
+		return false
+	}
+	return true
+}
 
 // Delivered says that the stanza has reached its client.
 func (w Wire) Delivered() {
@@ -37,5 +53,8 @@ func (w Wire) Delivered() {
 	}
 }
 
-// Lost says that the stanza has not reached its client and will not, and tells whether anybody else is to get it for that.
+// Lost says that the stanza has not reached its client and will not, and tells whether the caller is to place it elsewhere.
 func (w Wire) Lost() bool { return w.copies == nil || w.copies.Lost() }
+
+// Followed tells whether somebody wants to know what becomes of the stanza.
+func (w Wire) Followed() bool { return w.copies != nil && w.copies.done != nil }

@@ -73,6 +73,27 @@ func enclose(iq []byte, payload func(dst []byte) []byte) Wire {
 	return Wire{xml: append(payload(append(iq, '>')), "</iq>"...), name: len("<iq")}
 }
 
+// With gives the same stanza with another child at its end, which is serialized as it stands in jabber:client.
+func (w Wire) With(child []byte) Wire {
+	name := w.xml[1:w.name]
+	inside, empty := bytes.CutSuffix(w.xml, []byte("/>"))
+	if !empty {
+		inside = w.xml[:len(w.xml)-len("</>")-len(name)]
+	}
+	xml := make([]byte, 0, len(w.xml)+len(child)+len("></>")+len(name))
+	xml = append(xml, inside...)
+	if empty {
+		xml = append(xml, '>')
+	}
+	xml = append(xml, child...)
+	xml = append(append(append(xml, "</"...), name...), '>')
+	w.xml = xml
+	return w
+}
+
+// Stored gives a stanza that was serialized by NewWire, kept as bytes, and not changed since.
+func Stored(xml []byte, kind Kind) Wire { return Wire{xml: xml, name: 1 + len(kind.String())} }
+
 // Clone gives the same stanza in bytes of its own, no more than it needs: for one that is kept.
 func (w Wire) Clone() Wire {
 	w.xml = bytes.Clone(w.xml)

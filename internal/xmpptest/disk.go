@@ -21,6 +21,8 @@ type Disk struct {
 	failure Failure
 	written map[string]time.Time // when each user's roster was written last
 	values  map[store.Key][]byte
+
+	messages messages
 }
 
 // Failure is how a Disk fails.

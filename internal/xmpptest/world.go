@@ -87,14 +87,16 @@ func (w *World) boot() error {
 	w.mu.Unlock()
 	var rosters roster.Store
 	var values store.Values
+	var messages server.Messages
 	if w.options.Disk != nil {
-		rosters, values = w.options.Disk.attach(), w.options.Disk.attachValues()
+		rosters, values, messages = w.options.Disk.attach(), w.options.Disk.attachValues(), w.options.Disk.attachMessages()
 	}
 	srv, err := server.New(w.t.Context(), cfg, server.Options{
 		Log:         slog.New(w.options.Log),
 		Version:     "test",
 		Rosters:     rosters,
 		Values:      values,
+		Messages:    messages,
 		LeaveMemory: true,
 		Listen:      func(name, _ string) (net.Listener, error) { return listeners[name], nil },
 		DialRoster:  func(ctx context.Context, _, _ string) (net.Conn, error) { return w.app.Dial(ctx) },
