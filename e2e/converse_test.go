@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -42,9 +43,15 @@ func TestConverse(t *testing.T) {
 			t.Parallel()
 			users := []string{"alice", "bob"}
 			service := startService(t)
-			r := startWith(t, fmt.Sprintf("[admin]\ntoken = %q\n", converseToken), service.rosterURL(), users...)
+			people := startProfiles(t)
+			url := service.rosterURL()
+			if way.signIn == "prebind" { // the application has profiles as well
+				url += fmt.Sprintf("\"\nprofile.url = \"%s/%%s", people.URL)
+			}
+			r := startWith(t, fmt.Sprintf("[admin]\ntoken = %q\n", converseToken), url, users...)
 			r.service, r.token = service, converseToken
 			site := startSite(t, r, dist)
+			site.profiles = people
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			visit := exec.CommandContext(ctx, nodejs, "clients/converse.mjs",
@@ -69,6 +76,28 @@ type site struct {
 	nginx   *exec.Cmd
 	proxy   *process
 	control *httptest.Server // what the test's page may have done to the world
+
+	profiles *profileServer
+}
+
+// A profileServer is an application's profiles, by user.
+type profileServer struct {
+	*httptest.Server
+	documents sync.Map
+}
+
+func startProfiles(t *testing.T) *profileServer {
+	p := &profileServer{}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		doc, ok := p.documents.Load(strings.TrimPrefix(q.URL.Path, "/"))
+		if !ok {
+			doc = "{}"
+		}
+		io.WriteString(w, doc.(string))
+	}))
+	t.Cleanup(p.Close)
+	return p
 }
 
 func startSite(t *testing.T, r *rollcall, dist string) *site {
@@ -156,6 +185,12 @@ func (s *site) do(w http.ResponseWriter, q *http.Request) {
 		s.r.change(user, string(body))
 	case "patch":
 		s.r.patch(user, string(body))
+	case "profile":
+		s.profiles.documents.Store(user, string(body))
+		status, answer := s.r.tell(http.MethodPost, "/profile_admin/refresh", "application/json", []byte(fmt.Sprintf("[%q]", user)))
+		if status != http.StatusOK || !strings.Contains(string(answer), `"updated":1`) {
+			http.Error(w, string(answer), http.StatusInternalServerError)
+		}
 	case "fail":
 		s.r.service.fail(answer{http.StatusServiceUnavailable, "text/html", "down"})
 	case "recover":

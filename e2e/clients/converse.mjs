@@ -118,9 +118,12 @@ await shows(alice, "Band");
 await happen("patch/alice", '{"dave@localhost": {"name": "Dave"}}');
 await lists(alice, "bob@localhost Robert [Band]", "dave@localhost Dave []");
 
-// Her name and picture are in her vCard, where Bob's page finds them.
+// Her name and picture are in her vCard, where Bob's page finds them. With prebind they are the application's, as her contacts are.
 const photo = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-await alice.page.evaluate(
+const profiles = signIn === "prebind";
+const profile = (image) => JSON.stringify({ name: "Alice Liddell", avatar: image && `data:image/png;base64,${image}` });
+if (profiles) await happen("profile/alice", profile(photo));
+else await alice.page.evaluate(
   (image) => window.probe.api.vcard.set("alice@localhost", { fn: "Alice Liddell", nickname: "", url: "", email: "", role: "", image, image_type: "image/png" }),
   photo,
 );
@@ -133,6 +136,11 @@ await until(bob, "has her vCard", (image) => {
   const card = window.probe.state.vcards?.get("alice@localhost");
   return card?.get("fullname") === "Alice Liddell" && card?.get("image") === image;
 }, photo);
+if (profiles) { // another picture is there at once, for presence says that there is one
+  const other = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+  await happen("profile/alice", profile(other));
+  await until(bob, "has her new picture", (image) => window.probe.state.vcards?.get("alice@localhost")?.get("image") === image, other);
+}
 await sees(alice, "bob", "online");
 await sees(bob, "alice", "online");
 await say(alice, "bob", "Are you there?");
