@@ -29,6 +29,7 @@ import (
 //	message       from, type, body; condition when type is "error"
 //	blocklist     jids, sorted; so with blocked and unblocked, which are pushes (slixmpp only, as are the next)
 //	block-done    the server answered; so with unblock-done
+//	password-done the server took another password
 //	pong          the server answered a ping
 //	stream-error  condition
 //	closed        the connection is over; nothing follows
@@ -56,7 +57,7 @@ type item struct {
 }
 
 // A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, blocklist, block,
-// unblock, ping or quit.
+// unblock, password, ping or quit.
 type command struct {
 	Do     string   `json:"do"`
 	To     string   `json:"to,omitempty"`

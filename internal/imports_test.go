@@ -19,8 +19,8 @@ var tiers = map[string]int{
 	"session": 3, "host": 3, "roster": 3, "profile": 3,
 	"feature/blocking": 4, "feature/contacts": 4, "feature/csi": 4, "feature/disco": 4, "feature/last": 4, "feature/offline": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4, "feature/webhooks": 4,
 	"feature/pep": 4, "feature/private": 4, "feature/vcard": 4,
-	"feature/lease": 4,
-	"c2s":           4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "check": 4,
+	"feature/lease": 4, "feature/register": 4,
+	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "check": 4,
 	"web/page": 4, "web/demo": 4, "web/console": 4, "web/files": 4, "web/hostmeta": 4,
 	"server": 5,
 }

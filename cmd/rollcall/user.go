@@ -13,11 +13,13 @@ import (
 )
 
 type userCmd struct {
-	Add    userAddCmd    `cmd:"" help:"Make an account. Asks for the password, or reads it from standard input."`
-	Passwd userPasswdCmd `cmd:"" help:"Set another password."`
-	Remove userRemoveCmd `cmd:"" help:"Remove an account."`
-	List   userListCmd   `cmd:"" help:"List accounts, one address a line."`
-	Token  userTokenCmd  `cmd:"" help:"Print a token with which a user, who need not have an account, can sign in once."`
+	Add     userAddCmd     `cmd:"" help:"Make an account. Asks for the password, or reads it from standard input."`
+	Passwd  userPasswdCmd  `cmd:"" help:"Set another password."`
+	Remove  userRemoveCmd  `cmd:"" help:"Remove an account."`
+	Disable userDisableCmd `cmd:"" help:"Keep a user out; nothing is lost."`
+	Enable  userEnableCmd  `cmd:"" help:"Let a user in again."`
+	List    userListCmd    `cmd:"" help:"List accounts, one address a line."`
+	Token   userTokenCmd   `cmd:"" help:"Print a token with which a user, who need not have an account, can sign in once."`
 }
 
 type passwordFlag struct {
@@ -70,9 +72,44 @@ func (c *userRemoveCmd) Run(env *environment) error {
 	return nil
 }
 
+type userDisableCmd struct {
+	configFlag
+	addressArg
+}
+
+func (c *userDisableCmd) Run(env *environment) error {
+	return c.setDisabled(env, c.configFlag, true, "is disabled; clients that are signed in stay so until they disconnect, unless you use the HTTP API")
+}
+
+type userEnableCmd struct {
+	configFlag
+	addressArg
+}
+
+func (c *userEnableCmd) Run(env *environment) error {
+	return c.setDisabled(env, c.configFlag, false, "is enabled")
+}
+
+func (c addressArg) setDisabled(env *environment, f configFlag, disabled bool, done string) error {
+	s, err := openAccounts(env, f)
+	if err != nil {
+		return err
+	}
+	defer s.close(env)
+	user, err := s.address(env, c.Address)
+	if err != nil {
+		return err
+	}
+	if err := s.SetDisabled(env.ctx, user.Domain(), user.Local(), disabled); err != nil {
+		return accountError(user, err)
+	}
+	fmt.Fprintf(env.stdout, "%s %s\n", user, done)
+	return nil
+}
+
 type userListCmd struct {
 	configFlag
-	Long bool   `short:"l" help:"With the times when the account was made and its password last set."`
+	Long bool   `short:"l" help:"With the times when the account was made and its password last set, and whether it is disabled."`
 	Host string `arg:"" optional:"" help:"Only of this host."`
 }
 
@@ -98,6 +135,9 @@ func (c *userListCmd) Run(env *environment) error {
 			line := a.Username + "@" + a.Host
 			if c.Long {
 				line = fmt.Sprintf("%-40s %s %s", line, a.Created.Format("2006-01-02T15:04:05Z"), a.Changed.Format("2006-01-02T15:04:05Z"))
+				if a.Disabled {
+					line += " disabled"
+				}
 			}
 			if _, err := fmt.Fprintln(env.stdout, line); err != nil {
 				return err

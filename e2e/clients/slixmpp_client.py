@@ -46,6 +46,7 @@ class Client(ClientXMPP):
         self.known = {}  # the roster as results and pushes have it (RFC 6121 section 2.6)
         self.auto_authorize = None
         self.auto_subscribe = False
+        self.register_plugin("xep_0077", {"force_registration": False})
         self.register_plugin("xep_0191")
         self.register_plugin("xep_0199")
         if config.get("pep"):  # it says what it wants to hear of in its presence, and answers who asks for that
@@ -135,6 +136,9 @@ class Client(ClientXMPP):
             case "block":
                 await self.plugin["xep_0191"].block(command["jids"])
                 emit("block-done")
+            case "password":
+                await self.plugin["xep_0077"].change_password(command["body"], jid=self.boundjid.domain)
+                emit("password-done")
             case "unblock":
                 await self.plugin["xep_0191"].unblock(command["jids"])
                 emit("unblock-done")

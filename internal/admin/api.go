@@ -29,6 +29,7 @@ type Host struct {
 	MaxBytes       int64           // of one roster document; 0 is 4 MiB
 	Profiles       Refresher       // nil: the host has no profile.url
 	Sessions       Sessions        // nil: it shows none
+	Users          Users           // nil: it has no accounts
 	Status         func() HostStatus
 	// Prebind makes a BOSH session of a user. The error is ErrSessions, ErrBusy, that of ctx, or a fault of ours.
 	Prebind func(ctx context.Context, p Prebind) (Prebound, error)

@@ -68,9 +68,10 @@ func (s *service) names() []string {
 
 type fixture struct {
 	*API
-	t    *testing.T
-	a, b *service // of hosts a.example and b.example
-	log  *bytes.Buffer
+	t     *testing.T
+	a, b  *service   // of hosts a.example and b.example
+	users *fakeUsers // of both
+	log   *bytes.Buffer
 }
 
 type setup struct {
@@ -89,14 +90,18 @@ func start(t *testing.T, s setup) *fixture {
 	f := &fixture{t: t, log: &bytes.Buffer{}}
 	f.a = &service{online: []string{"john", "aaron", "josé"}, broken: []string{"bad", "worse"}}
 	f.b = &service{online: []string{"john"}}
+	f.users = &fakeUsers{all: map[string]UserInfo{}}
+	for _, name := range []string{"john", "aaron", "josé"} {
+		f.users.all[name] = UserInfo{JID: name + "@a.example", User: name}
+	}
 	status := func() HostStatus {
 		return HostStatus{Users: 1, Sessions: 2, Service: ServiceStatus{State: "ok", Breaker: "closed"}}
 	}
 	hosts := []Host{
 		{Name: "a.example", Tokens: s.a, WebhookSecrets: s.aSecrets, Rosters: f.a, Profiles: f.a, Sessions: f.a, Status: status, MaxBytes: s.maxBytes,
-			Prebind: prebindAt("a.example"), MakeToken: tokenAt("a.example"), RevokeTokens: f.revokeAt("a.example")},
+			Users: f.users, Prebind: prebindAt("a.example"), MakeToken: tokenAt("a.example"), RevokeTokens: f.revokeAt("a.example")},
 		{Name: "b.example", Tokens: s.b, WebhookSecrets: s.bSecrets, Rosters: f.b, Profiles: f.b, Sessions: f.b, Status: status, MaxBytes: s.maxBytes,
-			Prebind: prebindAt("b.example"), MakeToken: tokenAt("b.example"), RevokeTokens: f.revokeAt("b.example")},
+			Users: f.users, Prebind: prebindAt("b.example"), MakeToken: tokenAt("b.example"), RevokeTokens: f.revokeAt("b.example")},
 	}
 	if s.oneHost {
 		hosts = hosts[:1]

@@ -227,6 +227,11 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		"POST /admin/prebind":                       {prebindPath + "?host=a.example", `{"user":"john"}`, nil},
 		"POST /admin/tokens":                        {tokensPath + "?host=a.example", `{"user":"john"}`, nil},
 		"DELETE /admin/tokens/{user}":               {tokensPath + "/john?host=a.example", "", nil},
+		"GET /admin/users":                          {usersPath + "?host=a.example", "", nil},
+		"POST /admin/users":                         {usersPath + "?host=a.example", `{"user":"new","password":"x"}`, nil},
+		"GET /admin/users/{user}":                   {usersPath + "/john?host=a.example", "", nil},
+		"PATCH /admin/users/{user}":                 {usersPath + "/john?host=a.example", `{"disabled":true}`, nil},
+		"DELETE /admin/users/{user}":                {usersPath + "/john?host=a.example", "", nil},
 		"GET /admin/openapi.json":                   {describePath, "", nil},
 		"GET /metrics":                              {metricsPath, "", nil},
 		"GET /admin/events":                         {eventsPath, "", nil},
@@ -281,6 +286,16 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 		{"POST", tokensPath + "?host=a.example", strings.Repeat(" ", maxPrebind+1), []string{auth}},
 		{"POST", tokensPath + "?host=a.example", `{"user":"john"}`, []string{auth, "Content-Encoding: gzip"}},
 		{"DELETE", tokensPath + "/broken?host=a.example", "", []string{auth}},
+		{"GET", usersPath + "?host=a.example&after=broken", "", []string{auth}},
+		{"POST", usersPath + "?host=a.example", `{"user":"john","password":"x"}`, []string{auth}},
+		{"POST", usersPath + "?host=a.example", `{"user":"broken","password":"x"}`, []string{auth}},
+		{"POST", usersPath + "?host=a.example", strings.Repeat(" ", maxUserBody+1), []string{auth}},
+		{"POST", usersPath + "?host=a.example", `{}`, []string{auth, "Content-Encoding: gzip"}},
+		{"GET", usersPath + "/broken?host=a.example", "", []string{auth}},
+		{"PATCH", usersPath + "/broken?host=a.example", `{"disabled":true}`, []string{auth}},
+		{"PATCH", usersPath + "/john?host=a.example", strings.Repeat(" ", maxUserBody+1), []string{auth}},
+		{"PATCH", usersPath + "/john?host=a.example", `{}`, []string{auth, "Content-Encoding: gzip"}},
+		{"DELETE", usersPath + "/broken?host=a.example", "", []string{auth}},
 		{"GET", healthPath, "", nil},
 		{"HEAD", healthPath, "", nil},
 	} {
@@ -289,7 +304,7 @@ func TestEveryAnswerIsDescribed(t *testing.T) {
 	ask(setup{}, nil, "GET", metricsPath, "")
 	ask(stopped, nil, "GET", healthPath, "")
 	ask(stopped, nil, "HEAD", healthPath, "")
-	for _, m := range []string{"POST " + refreshPath, "POST " + profilesPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath, "POST " + tokensPath} {
+	for _, m := range []string{"POST " + refreshPath, "POST " + profilesPath, "PATCH " + rostersPath, "PUT " + john, "PATCH " + john, "POST " + prebindPath, "POST " + tokensPath, "POST " + usersPath, "PATCH " + usersPath + "/john?host=a.example"} {
 		method, url, _ := strings.Cut(m, " ")
 		f := start(t, full)
 		r := httptest.NewRequest(method, url, slowBody{})

@@ -28,6 +28,10 @@ func TestGateOfEveryRoute(t *testing.T) {
 			return `{"john":` + doc + `}`
 		case prebindPath, tokensPath:
 			return `{"user":"john"}`
+		case usersPath:
+			return `{"user":"john","password":"canary-password"}`
+		case usersPath + "/{user}":
+			return `{"disabled":true}`
 		}
 		return doc
 	}
@@ -68,6 +72,9 @@ func TestGateOfEveryRoute(t *testing.T) {
 			}
 			if asked, wrote := f.a.names(), f.a.written(); len(asked)+len(wrote)+len(f.a.gone) > 0 {
 				t.Errorf("%s: %s %s: %q %q %q", c.name, rt.method, path, asked, wrote, f.a.gone)
+			}
+			if f.users.changes > 0 {
+				t.Errorf("%s: %s %s changes an account", c.name, rt.method, path)
 			}
 			if strings.Contains(f.log.String()+w.Body.String(), "canary") {
 				t.Errorf("%s: %s %s: a secret shows", c.name, rt.method, path)

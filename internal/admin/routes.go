@@ -16,6 +16,7 @@ const (
 	eventsPath   = "/admin/events"
 	prebindPath  = "/admin/prebind"
 	tokensPath   = "/admin/tokens"
+	usersPath    = "/admin/users"
 	describePath = "/admin/openapi.json"
 	refreshPath  = "/roster_admin/refresh"
 	rostersPath  = "/roster_admin/rosters"
@@ -46,6 +47,11 @@ var routes = []route{
 	{http.MethodPost, prebindPath, fixed(maxPrebind), (*API).prebind},
 	{http.MethodPost, tokensPath, fixed(maxPrebind), (*API).makeToken},
 	{http.MethodDelete, tokensPath + "/{user}", fixed(maxPrebind), (*API).revokeTokens},
+	{http.MethodGet, usersPath, fixed(maxBody), (*API).listUsers},
+	{http.MethodPost, usersPath, fixed(maxUserBody), (*API).createUser},
+	{http.MethodGet, usersPath + "/{user}", fixed(maxBody), (*API).showUser},
+	{http.MethodPatch, usersPath + "/{user}", fixed(maxUserBody), (*API).patchUser},
+	{http.MethodDelete, usersPath + "/{user}", fixed(maxBody), (*API).deleteUser},
 	{http.MethodGet, describePath, fixed(maxBody), (*API).describe},
 	{http.MethodGet, metricsPath, fixed(maxBody), (*API).metrics},
 }

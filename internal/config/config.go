@@ -178,6 +178,7 @@ type Auth struct {
 	ClientCA            string // path of a PEM file: CAs whose certificates sign users in; "" asks clients for none
 	ClientNames         string // "xmpp" or "email": which names of such a certificate are users'
 	FAST                bool   // give clients tokens to sign in again with (XEP-0484), with the method accounts
+	Removal             bool   // users may remove their own accounts
 }
 
 // Roster is where the rosters of a host come from. Sizes are bytes.

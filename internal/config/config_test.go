@@ -87,6 +87,7 @@ admin_token = ["one", " two ", ""]
 admin_webhook_secret = "`+testSecret+`"
 auth.method = "anonymous"
 auth.plain = true
+auth.removal = true
 auth.iterations = 20_000
 [host.roster]
 url = "https://app.example.com/contacts/{user}"
@@ -147,7 +148,7 @@ roster.url = "http://b/%s"
 			0, 100_000, nil, 2 << 30, 44},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true},
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true, Removal: true},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
 			Offline{7},

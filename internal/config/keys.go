@@ -159,6 +159,8 @@ func hostKeys() []key {
 			"Which names in the subjectAltName of such a certificate are users' addresses: id-on-xmppAddr, or email addresses"),
 		boolean("auth.fast", true, func(t target) *bool { return &t.host.Auth.FAST },
 			"Give clients tokens to sign in again with, in one round trip (XEP-0484): for three weeks, or until the password changes. Method accounts only"),
+		boolean("auth.removal", false, func(t target) *bool { return &t.host.Auth.Removal },
+			"Users of accounts may remove their own account, from their client (XEP-0077)"),
 		boolean("auth.plain", false, func(t target) *bool { return &t.host.Auth.Plain },
 			"Offer the mechanism PLAIN, inside TLS, to clients that know no SCRAM (open always does)"),
 		text("roster.url", "", func(t target) *string { return &t.host.Roster.URL },

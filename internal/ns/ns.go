@@ -38,6 +38,7 @@ const (
 const (
 	DiscoInfo   = "http://jabber.org/protocol/disco#info"  // XEP-0030 v2.5
 	DiscoItems  = "http://jabber.org/protocol/disco#items" // XEP-0030 v2.5
+	Register    = "jabber:iq:register"                     // XEP-0077 v2.4: passwords of users who have signed in
 	Ping        = "urn:xmpp:ping"                          // XEP-0199 v2.0
 	Version     = "jabber:iq:version"                      // XEP-0092 v1.1
 	Time        = "urn:xmpp:time"                          // XEP-0202 v2.0

@@ -13,6 +13,7 @@ import (
 	"rollcall/internal/feature/offline"
 	"rollcall/internal/feature/ping"
 	"rollcall/internal/feature/private"
+	"rollcall/internal/feature/register"
 	timefeature "rollcall/internal/feature/time"
 	"rollcall/internal/feature/vcard"
 	"rollcall/internal/feature/version"
@@ -72,6 +73,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	}
 	if h.webhooks != nil {
 		all = append(all, h.webhookFeature())
+	}
+	if h.users != nil {
+		all = append(all, register.New(register.Options{Accounts: h.users, Removal: h.cfg.Auth.Removal, Opened: h.users.opened}))
 	}
 	return append(all, s.stored(h)...), nil
 }

@@ -28,6 +28,7 @@ type virtualHost struct {
 	profiles *profiles       // nil when users write their own vCards
 	webhooks *webhook.Sender // nil when nobody is told
 	leases   *lease.Leases
+	users    *users // nil where users have no accounts here
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -56,6 +57,9 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 		return err
 	}
 	h.leases = s.newLeases(h)
+	if c.Auth.Method == config.AuthAccounts {
+		h.users = s.newUsers(h)
+	}
 	features, err := s.features(h)
 	if err != nil {
 		return err

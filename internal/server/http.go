@@ -76,6 +76,9 @@ func (s *Server) newAdmin() *admin.API {
 	for i, h := range s.hosts {
 		to := &o.Hosts[i]
 		to.Rosters, to.MaxBytes = rosters{h.engine, h.service != nil}, h.cfg.Roster.MaxBytes
+		if h.users != nil {
+			to.Users = h.users
+		}
 		to.Sessions, to.Status, to.Prebind = sessions{h.host, s.registry}, h.status, s.prebind(h.cfg.Name)
 		to.MakeToken, to.RevokeTokens = s.makeToken(h), s.revokeTokens(h)
 		if h.profiles != nil {

@@ -180,6 +180,19 @@ func (s *Store) RemoveAccount(ctx context.Context, host, username string) error 
 	return accountError(host, username, "cannot be removed", err)
 }
 
+// RemoveLeftovers deletes what is left of an account that has been removed, written by sessions that ended with it. Where there is
+// an account of that name again, everything stays.
+func (s *Store) RemoveLeftovers(ctx context.Context, host, username string) error {
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		var n int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM accounts WHERE host = $1 AND username = $2`, host, username).Scan(&n); err != nil || n > 0 {
+			return err
+		}
+		return errors.Join(revoke(ctx, tx, host, username), removeRows(ctx, tx, data, host, username))
+	})
+	return accountError(host, username, "cannot be removed", err)
+}
+
 // importTimeout bounds an import to PostgreSQL.
 const importTimeout = 10 * time.Minute
 

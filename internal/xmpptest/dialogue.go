@@ -91,6 +91,9 @@ func (d *dialogue) play(s step) error {
 	case "global": // a line of the configuration outside hosts
 		d.options.Config = append(d.options.Config, s.words)
 		return nil
+	case "accounts": // users who have one, with the password "secret"
+		d.options.Accounts, d.options.DataDir = strings.Fields(s.words), d.t.TempDir()
+		return nil
 	case "service":
 		return d.playService(s)
 	case "operator":

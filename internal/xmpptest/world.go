@@ -3,6 +3,7 @@ package xmpptest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"rollcall/internal/auth"
 	"rollcall/internal/config"
 	"rollcall/internal/roster"
 	"rollcall/internal/server"
@@ -23,6 +25,8 @@ type Options struct {
 	Config     []string // lines of the configuration outside hosts
 	HostConfig []string // lines of the configuration of every host
 	PushOnly   bool     // there is no roster.url
+	Accounts   []string // users who have accounts, with the password "secret"; none: anybody with any password
+	DataDir    string   // a folder for the accounts
 
 	Disk *Disk        // where rosters and values are kept; nil: nowhere
 	Log  slog.Handler // nil: what Log gives
@@ -62,7 +66,11 @@ func Start(t TB, service *Service, o Options) (*World, error) {
 	if w.options.Log == nil {
 		w.options.Log = slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
-	if err := w.boot(); err != nil {
+	err := w.addAccounts()
+	if err == nil {
+		err = w.boot()
+	}
+	if err != nil {
 		return nil, err
 	}
 	w.appServer = &http.Server{Handler: service, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
@@ -72,6 +80,27 @@ func Start(t TB, service *Service, o Options) (*World, error) {
 		}
 	})
 	return w, nil
+}
+
+// accountsToken is the credential of the HTTP API where there are accounts, which are a matter of credentials.
+const accountsToken = "canary-admin"
+
+func (w *World) addAccounts() error {
+	if len(w.options.Accounts) == 0 {
+		return nil
+	}
+	ctx := w.t.Context()
+	s, err := store.Open(ctx, store.Options{DataDir: w.options.DataDir})
+	if err != nil {
+		return err
+	}
+	keys, err := auth.MakeCredentials("secret")
+	for _, user := range w.options.Accounts {
+		if err == nil {
+			err = s.AddAccount(ctx, w.Host(), user, store.Credentials{SHA1: store.Keys(keys.SHA1), SHA256: store.Keys(keys.SHA256)})
+		}
+	}
+	return errors.Join(err, s.Close())
 }
 
 // boot starts the server.
@@ -140,14 +169,19 @@ func (w *World) Reload(o Options) (live []string, err error) {
 
 func (w *World) toml() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "data_dir = ''\n%s\n", strings.Join(w.options.Config, "\n"))
+	fmt.Fprintf(&b, "data_dir = '%s'\n%s\n", w.options.DataDir, strings.Join(w.options.Config, "\n"))
+	method := "auth.method = 'open'"
+	if len(w.options.Accounts) > 0 {
+		fmt.Fprintf(&b, "admin.token = '%s'\n", accountsToken)
+		method = "auth.method = 'accounts'\nauth.plain = true"
+	}
 	url := "roster.url = 'http://app/contacts/%s'"
 	if w.options.PushOnly {
 		url = ""
 	}
 	for _, h := range w.options.Hosts {
-		fmt.Fprintf(&b, "[[host]]\nname = '%s'\nauth.method = 'open'\n%s\n%s\n",
-			h, url, strings.Join(w.options.HostConfig, "\n"))
+		fmt.Fprintf(&b, "[[host]]\nname = '%s'\n%s\n%s\n%s\n",
+			h, method, url, strings.Join(w.options.HostConfig, "\n"))
 	}
 	return b.Bytes()
 }
@@ -189,6 +223,9 @@ func (w *World) Ask(method, url, body string) (status int, answer []byte, err er
 	req.Header.Set("Content-Type", "application/json")
 	if method == http.MethodPatch {
 		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	if len(w.options.Accounts) > 0 {
+		req.Header.Set("Authorization", "Bearer "+accountsToken)
 	}
 	res, err := client.Do(req)
 	if err != nil {
