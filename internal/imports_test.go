@@ -15,7 +15,7 @@ import (
 // arrow names.
 var tiers = map[string]int{
 	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "payload": 1, "rosterdoc": 1,
-	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2, "webhook": 2,
+	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2, "webhook": 2, "authhttp": 2, "jwt": 2,
 	"session": 3, "host": 3, "roster": 3, "profile": 3,
 	"feature/blocking": 4, "feature/contacts": 4, "feature/csi": 4, "feature/disco": 4, "feature/last": 4, "feature/offline": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4, "feature/webhooks": 4,
 	"feature/pep": 4, "feature/private": 4, "feature/vcard": 4,
@@ -28,6 +28,8 @@ var tiers = map[string]int{
 // arrows are the imports within a tier. In the grammar they follow the order in which it is built up; nothing imports
 // its equal elsewhere unless it says so here.
 var arrows = map[string][]string{
+	"authhttp":      {"auth"},
+	"jwt":           {"auth"},
 	"xmlstream":     {"ns"},
 	"stanza":        {"ns", "jid", "xmlstream"},
 	"payload":       {"ns", "jid", "xmlstream"},

@@ -4,7 +4,7 @@
 //
 // The mechanisms: SCRAM-SHA-1 and SCRAM-SHA-256 with their -PLUS forms (RFC 5802, RFC 7677), bound to TLS by
 // tls-exporter (RFC 9266) or tls-server-end-point (RFC 5929), announced by XEP-0440 v1.0.0 and with the
-// downgrade protection of XEP-0474 v0.5.0; PLAIN (RFC 4616); ANONYMOUS (RFC 4505, XEP-0175 v1.2); EXTERNAL (RFC 4422
+// downgrade protection of XEP-0474 v0.5.0; PLAIN (RFC 4616); OAUTHBEARER (RFC 7628); ANONYMOUS (RFC 4505, XEP-0175 v1.2); EXTERNAL (RFC 4422
 // appendix A), within this process or by a client's certificate (XEP-0178); and hashed tokens (XEP-0484, see fast.go).
 //
 // SCRAM's arithmetic is some lines of HMAC, so its server side is written here. That of
@@ -53,7 +53,7 @@ type Channel struct {
 // Config says how users of one virtual host sign in.
 type Config struct {
 	Host   string // canonical domain
-	Method Method // Accounts, Open or Anonymous
+	Method Method // Accounts, Outside, Open or Anonymous
 
 	// AllowUnencrypted lets users sign in outside TLS. PLAIN then still asks for TLS or loopback.
 	AllowUnencrypted bool
@@ -101,7 +101,7 @@ const (
 // SignIns lists them.
 var SignIns = []string{SignInOK, SignInFailed, SignInSlowed, SignInRefused}
 
-// A Method is a way in which a host knows its users: Accounts, Open or Anonymous.
+// A Method is a way in which a host knows its users: Accounts, Outside, Open or Anonymous.
 type Method interface {
 	// mechanisms are all that the method can do on any channel, strongest first.
 	mechanisms(s *Server) ([]mechanism, error)

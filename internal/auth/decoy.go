@@ -46,6 +46,7 @@ type account struct {
 	server   *Server
 	username string
 	stored   Credentials
+	usual    int // iterations of the source's users, 0: the server's
 }
 
 // find looks a user up.
@@ -55,6 +56,9 @@ func (s *Server) find(ctx context.Context, src Source, username string) (*accoun
 		return nil, err
 	}
 	u := &account{server: s, username: username}
+	if known, ok := src.(interface{ Iterations() int }); ok {
+		u.usual = known.Iterations()
+	}
 	if err == nil {
 		u.stored = c
 	}
@@ -67,6 +71,9 @@ func (u *account) has(h *scramHash) bool { return !h.keys(u.stored).absent() }
 // keys are those of the password, or a decoy: whoever gets that goes on with it and fails at the end.
 func (u *account) keys(h *scramHash) (Keys, error) {
 	decoy := u.server.decoy(h, u.username)
+	if u.usual > 0 {
+		decoy.Iterations = u.usual
+	}
 	if !u.has(h) {
 		return decoy, nil
 	}

@@ -28,12 +28,7 @@ func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
 	if !a.Plain {
 		return ms, nil
 	}
-	ms = append(ms, s.plain(func(ch Channel) *Failure {
-		if ch.Secure || s.cleartext && ch.Loopback {
-			return nil
-		}
-		return &Failure{Condition: EncryptionRequired, Text: "start TLS first"}
-	}, func(ctx context.Context, username, password string) (reply, error) {
+	ms = append(ms, s.plain(s.private, maxPasswordBytes, func(ctx context.Context, username, password string) (reply, error) {
 		return s.verify(ctx, a.Source, username, password)
 	}))
 	return ms, nil
@@ -50,7 +45,7 @@ func (Open) mechanisms(s *Server) ([]mechanism, error) {
 		}
 		return &Failure{Condition: InvalidMechanism,
 			Text: "this host takes any password, so users can sign in from the server's own machine only"}
-	}, func(_ context.Context, username, _ string) (reply, error) { return reply{user: username}, nil })}, nil
+	}, maxPasswordBytes, func(_ context.Context, username, _ string) (reply, error) { return reply{user: username}, nil })}, nil
 }
 
 // Anonymous is the method for guests (RFC 4505): everybody gets a new name, which nobody can guess. What the

@@ -11,18 +11,18 @@ import (
 )
 
 // A passwordCheck decides whether a password is a user's, and signs the user in if so. The username is canonical, the password
-// as the client sent it, UTF-8, not empty, at most maxPasswordBytes.
+// as the client sent it, UTF-8, not empty, at most as long as the method said.
 type passwordCheck func(ctx context.Context, username, password string) (reply, error)
 
 // plain is the mechanism PLAIN (RFC 4616). The client says the password itself, which whoever listens hears
 // too; refuse decides where that is acceptable.
-func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mechanism {
+func (s *Server) plain(refuse func(Channel) *Failure, most int, check passwordCheck) mechanism {
 	return mechanism{
 		name:   "PLAIN",
 		refuse: refuse,
 		start: func(Channel) step {
 			return func(ctx context.Context, in []byte) (reply, error) {
-				user, password, err := s.parsePlain(ctx, in)
+				user, password, err := s.parsePlain(ctx, in, most)
 				if err != nil {
 					return reply{}, err
 				}
@@ -32,13 +32,21 @@ func (s *Server) plain(refuse func(Channel) *Failure, check passwordCheck) mecha
 	}
 }
 
+// private refuses a channel on which others could hear what the client says.
+func (s *Server) private(ch Channel) *Failure {
+	if ch.Secure || s.cleartext && ch.Loopback {
+		return nil
+	}
+	return &Failure{Condition: EncryptionRequired, Text: "start TLS first"}
+}
+
 // parsePlain reads "[authzid] UTF8NUL authcid UTF8NUL passwd" (RFC 4616 section 2).
-func (s *Server) parsePlain(ctx context.Context, in []byte) (username, password string, err error) {
+func (s *Server) parsePlain(ctx context.Context, in []byte, most int) (username, password string, err error) {
 	fields := bytes.Split(in, []byte{0})
 	if len(fields) != 3 || len(fields[1]) == 0 || len(fields[2]) == 0 || !utf8.Valid(in) {
 		return "", "", malformed("PLAIN takes [authzid] NUL username NUL password, in UTF-8")
 	}
-	if len(fields[2]) > maxPasswordBytes {
+	if len(fields[2]) > most {
 		return "", "", errNotAuthorized
 	}
 	username, err = s.identity(ctx, string(fields[0]), string(fields[1]))

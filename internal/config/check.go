@@ -127,6 +127,7 @@ func (c *Config) hostProblems() (ps []problem) {
 			ps = append(ps, problem{[]string{HostKey(i, "webhooks.url"), HostKey(i, "webhooks.secret")}, errors.New(
 				`needs webhooks.secret, so that your application can tell our events from others': echo "whsec_$(openssl rand -base64 32)"`)})
 		}
+		ps = append(ps, h.Auth.problems(i)...)
 		if h.Auth.Method != AuthOpen {
 			continue
 		}

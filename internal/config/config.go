@@ -116,6 +116,8 @@ const (
 	AuthAccounts  = "accounts"  // accounts made by `rollcall user add`
 	AuthOpen      = "open"      // any name with any password, on loopback listeners only
 	AuthAnonymous = "anonymous" // SASL ANONYMOUS: a random name for each session
+	AuthHTTP      = "http"      // an application says whether a password is right
+	AuthJWT       = "jwt"       // signed tokens say who somebody is
 )
 
 // A Host is one virtual host.
@@ -179,6 +181,32 @@ type Auth struct {
 	ClientNames         string // "xmpp" or "email": which names of such a certificate are users'
 	FAST                bool   // give clients tokens to sign in again with (XEP-0484), with the method accounts
 	Removal             bool   // users may remove their own accounts
+	HTTP                AuthService
+	JWT                 AuthTokens
+}
+
+// AuthService is an application that knows passwords, with AuthHTTP.
+type AuthService struct {
+	URL         string // authhttp checks it
+	Style       string // "mongooseim" or "basic"
+	Credentials Secret // "name:password" for the application; "" sends none
+	SCRAM       bool   // it gives keys for SCRAM
+	Timeout     time.Duration
+	Cache       time.Duration // how long a right password need not be asked about again
+	Concurrency int           // requests at a time
+}
+
+// AuthTokens are signed tokens, with AuthJWT. One of Secret, KeyFile and URL is set, or Discovery.
+type AuthTokens struct {
+	Secret      Secret
+	KeyFile     string // path
+	URL         string // of a JWK Set
+	Discovery   bool   // Issuer has a discovery document (OpenID Connect)
+	Algorithms  []string
+	Issuer      string
+	Audience    string
+	Claim       string // that names the user
+	EndSessions bool   // when the token ends
 }
 
 // Roster is where the rosters of a host come from. Sizes are bytes.

@@ -143,10 +143,9 @@ func hostKeys() []key {
 		domain("name", func(t target) *string { return &t.host.Name },
 			"Domain of the users' addresses"),
 		choice("auth.method", AuthAccounts, func(t target) *string { return &t.host.Auth.Method },
-			map[string]string{"http": notYet, "jwt": notYet},
-			[]string{AuthAccounts, AuthOpen, AuthAnonymous},
-			"accounts: those made with rollcall user add; open: any name with any password, for trying out, on loopback listeners only; "+
-				"anonymous: a random name for each session"),
+			nil, []string{AuthAccounts, AuthHTTP, AuthJWT, AuthOpen, AuthAnonymous},
+			"accounts: those made with rollcall user add; http: your application says whether a password is right; jwt: signed tokens say who somebody is "+
+				"(docs/sign-in.md); open: any name with any password, for trying out, on loopback listeners only; anonymous: a random name for each session"),
 		boolean("auth.channel_binding", true, func(t target) *bool { return &t.host.Auth.ChannelBinding },
 			"Offer the -PLUS forms of SCRAM inside TLS; false for slixmpp before 1.8.5 (Debian 12), which fails on them with TLS 1.3"),
 		boolean("auth.downgrade_protection", true, func(t target) *bool { return &t.host.Auth.DowngradeProtection },
@@ -191,6 +190,7 @@ func hostKeys() []key {
 	}
 	keys = append(keys, profileKeys()...)
 	keys = append(keys, messageKeys()...)
+	keys = append(keys, authKeys()...)
 	keys = append(keys, fileKeys()...)
 	keys = append(keys, webhookKeys()...)
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
@@ -203,6 +203,43 @@ func messageKeys() []key {
 		count("offline.max_messages", 100, func(t target) *int { return &t.host.Offline.MaxMessages }, 0, 100_000,
 			"Messages that may wait for a user who is offline; more are refused. They are kept in data_dir or database.url, and in memory when there is neither. 0: none wait"),
 	}
+}
+
+// authKeys are those of auth.method "http" and "jwt".
+func authKeys() []key {
+	keys := []key{
+		text("auth.url", "", func(t target) *string { return &t.host.Auth.HTTP.URL },
+			"With method http: your application. In the style mongooseim what stands before /check_password, in the style basic the URL to ask, with {user} and {host} where they are wanted"),
+		choice("auth.style", "mongooseim", func(t target) *string { return &t.host.Auth.HTTP.Style }, nil, []string{"mongooseim", "basic"},
+			"mongooseim: GET check_password as MongooseIM, ejabberd_auth_http and mod_auth_http; basic: the user's own Basic credentials, as mod_auth_http_async"),
+		boolean("auth.scram", false, func(t target) *bool { return &t.host.Auth.HTTP.SCRAM },
+			"Your application answers get_password with keys for SCRAM (style mongooseim): offer SCRAM, and PLAIN with auth.plain only"),
+		duration("auth.timeout", "5s", func(t target) *time.Duration { return &t.host.Auth.HTTP.Timeout },
+			10*time.Millisecond, 25*time.Second, "For one whole request to auth.url"),
+		duration("auth.cache", "30s", func(t target) *time.Duration { return &t.host.Auth.HTTP.Cache },
+			0, time.Hour, "How long a password that was right is taken without asking again; 0 is not at all"),
+		count("auth.concurrency", 32, func(t target) *int { return &t.host.Auth.HTTP.Concurrency }, 1, 10_000,
+			"Requests to auth.url at a time"),
+
+		path("auth.jwt.key_file", "", func(t target) *string { return &t.host.Auth.JWT.KeyFile },
+			"With method jwt: PEM file of a public key or certificate, a JWK, or a JWK Set"),
+		text("auth.jwt.url", "", func(t target) *string { return &t.host.Auth.JWT.URL },
+			"Or a JWK Set at a URL, asked for when a token comes, each hour, and for keys that are new"),
+		boolean("auth.jwt.discovery", false, func(t target) *bool { return &t.host.Auth.JWT.Discovery },
+			"Or that of the discovery document (OpenID Connect) of auth.jwt.issuer"),
+		list("auth.jwt.algorithms", func(t target) *[]string { return &t.host.Auth.JWT.Algorithms }, checkAlgorithm,
+			"Allowed for signatures; none is HS256 with a secret, else RS256, ES256 and EdDSA"),
+		text("auth.jwt.issuer", "", func(t target) *string { return &t.host.Auth.JWT.Issuer },
+			`What iss must be; "" is anything`),
+		text("auth.jwt.audience", "", func(t target) *string { return &t.host.Auth.JWT.Audience },
+			`What must be in aud; "" is anything`),
+		text("auth.jwt.claim", "sub", func(t target) *string { return &t.host.Auth.JWT.Claim },
+			"The claim that names the user: the part before the @, or the address"),
+		boolean("auth.jwt.end_sessions", false, func(t target) *bool { return &t.host.Auth.JWT.EndSessions },
+			"End sessions when the token that they were opened with has expired"),
+	}
+	keys = append(keys, secretKeys("auth.credentials", "string", `"name:password" for your application, in the style mongooseim`, false)...)
+	return append(keys, secretKeys("auth.jwt.secret", "string", "Or the secret that tokens are signed with, 32 bytes at least", false)...)
 }
 
 func fileKeys() []key {
@@ -250,8 +287,6 @@ func webhookKeys() []key {
 			time.Minute, 30*24*time.Hour, "How long an event waits for an application that does not take it, before it is dropped"),
 	}, secretKeys("webhooks.secret", "string", "Secret that events are signed with, as Standard Webhooks: \"whsec_\" and base64 of 24 to 64 bytes", false)...)
 }
-
-const notYet = "is not in this version"
 
 // applyDefaults sets every key that has a default. A default that its own key refuses is a mistake in this file.
 func applyDefaults(t target, keys []key) {

@@ -13,7 +13,6 @@ import (
 	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
-	"rollcall/internal/store"
 	"rollcall/internal/webhook"
 )
 
@@ -53,7 +52,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 		return err
 	}
 	var err error
-	if s.sasl[c.Name], err = s.newAuth(ctx, h); err != nil {
+	if s.sasl[c.Name], err = s.newAuth(ctx, h, i); err != nil {
 		return err
 	}
 	h.leases = s.newLeases(h)
@@ -124,9 +123,9 @@ func waiting(c config.Roster) int {
 	return min(most, c.Concurrency*c.BatchSize)
 }
 
-// newAuth makes the SASL server of a host.
-func (s *Server) newAuth(ctx context.Context, h *virtualHost) (*auth.Server, error) {
-	a, err := authConfig(ctx, s.cfg, h.cfg, s.store)
+// newAuth makes the SASL server of a host, which is number i in the configuration.
+func (s *Server) newAuth(ctx context.Context, h *virtualHost, i int) (*auth.Server, error) {
+	a, err := authConfig(ctx, s.cfg, i, outside{store: s.store, version: s.opts.Version, log: h.log, dial: s.opts.DialRoster})
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +137,9 @@ func (s *Server) newAuth(ctx context.Context, h *virtualHost) (*auth.Server, err
 }
 
 // authConfig says how users of a host sign in. Where only some connections may do without TLS, as WebSockets from this
-// machine do, it allows that, and c2s asks each connection for what it must have. st is nil where there is no database.
-func authConfig(ctx context.Context, cfg *config.Config, c config.Host, st *store.Store) (auth.Config, error) {
+// machine do, it allows that, and c2s asks each connection for what it must have.
+func authConfig(ctx context.Context, cfg *config.Config, i int, o outside) (auth.Config, error) {
+	c, st := cfg.Hosts[i], o.store
 	always := cfg.SignInNeedsTLS("c2s") && cfg.SignInNeedsTLS("http")
 	a := auth.Config{Host: c.Name, AllowUnencrypted: !always,
 		OmitDowngradeHash: !c.Auth.DowngradeProtection, Iterations: c.Auth.Iterations}
@@ -162,6 +162,16 @@ func authConfig(ctx context.Context, cfg *config.Config, c config.Host, st *stor
 		known := accounts{st, c.Name}
 		a.Admit = known.admit
 		a.Method = auth.Accounts{Source: known, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
+	case config.AuthHTTP:
+		var err error
+		if a.Method, err = o.http(cfg, i); err != nil {
+			return a, err
+		}
+	case config.AuthJWT:
+		var err error
+		if a.Method, err = o.jwt(cfg, i); err != nil {
+			return a, err
+		}
 	default:
 		return a, fmt.Errorf("host %s: there is no auth.method %q", c.Name, c.Auth.Method)
 	}

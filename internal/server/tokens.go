@@ -49,11 +49,11 @@ func (t tokens) UseToken(ctx context.Context, username, id string) (bool, error)
 
 // MakeToken makes a one-use token of a user, for a program beside a server. st is the database of the configuration.
 func MakeToken(ctx context.Context, cfg *config.Config, st *store.Store, user jid.JID, ttl time.Duration) (auth.Token, error) {
-	for _, c := range cfg.Hosts {
+	for i, c := range cfg.Hosts {
 		if c.Name != user.Domain() {
 			continue
 		}
-		a, err := authConfig(ctx, cfg, c, st)
+		a, err := authConfig(ctx, cfg, i, outside{store: st})
 		if err != nil {
 			return auth.Token{}, err
 		}
