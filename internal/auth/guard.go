@@ -37,7 +37,7 @@ type GuardOptions struct {
 	// MaxWait is the longest that a try waits; 0: 8 s.
 	MaxWait time.Duration
 	// Exceeded, which may be nil, is told that the budget of an account, which need not exist, has been used up by guesses, the
-	// last of which came from a network. It does not block.
+	// last of which came from a network: once an hour for one account. It does not block.
 	Exceeded func(host, username string, last netip.Prefix)
 	Log      *slog.Logger // nil: none
 }
@@ -62,6 +62,7 @@ type accountName struct{ host, user string }
 type budget struct {
 	spent float64
 	at    time.Time
+	told  time.Time // when somebody was last told that it is used up
 }
 
 // An origin is a network from which an account has signed in.
@@ -156,18 +157,18 @@ func (g *Guard) count(a *attempt, now time.Time) (wait time.Duration, refused, l
 		if !g.spend(&b, now) {
 			return 0, true, false, false
 		}
-		a.inNetwork, last = true, g.left(b, now) < 1
+		a.inNetwork, last = true, g.left(b, now) < 1 && b.tell(now)
 		keep(g.networks, a.network, b, maxGuarded, g.lessSpent(now))
 	}
-	before := g.spent(g.accounts[a.name], now)
 	size := float64(g.o.Tries)
-	b := budget{min(before+1, size+float64(g.o.MaxWait)/float64(waitStep)), now}
-	a.inAccount = true
+	b := g.accounts[a.name]
+	b.spent, b.at = min(g.spent(b, now)+1, size+float64(g.o.MaxWait)/float64(waitStep)), now
+	a.inAccount, exceeded = true, b.spent > size && b.tell(now)
 	keep(g.accounts, a.name, b, maxGuarded, g.lessSpent(now))
 	if over := b.spent - size; over > 0 {
 		wait = min(g.o.MaxWait, time.Duration(over*float64(waitStep)))
 	}
-	return wait, false, last, b.spent > size && before <= size
+	return wait, false, last, exceeded
 }
 
 // failed says that the try came to nothing. Only a wrong password, or name, is held against anybody.
@@ -255,16 +256,25 @@ func (g *Guard) spent(b budget, now time.Time) float64 {
 
 func (g *Guard) left(b budget, now time.Time) float64 { return float64(g.o.Tries) - g.spent(b, now) }
 
+// tell says whether it is time to tell somebody that a budget is used up: once an hour, however often that happens.
+func (b *budget) tell(now time.Time) bool {
+	if now.Sub(b.told) < time.Hour {
+		return false
+	}
+	b.told = now
+	return true
+}
+
 // spend counts one try, and does not when nothing is left.
 func (g *Guard) spend(b *budget, now time.Time) bool {
 	if g.left(*b, now) < 1 {
 		return false
 	}
-	*b = budget{g.spent(*b, now) + 1, now}
+	b.spent, b.at = g.spent(*b, now)+1, now
 	return true
 }
 
-func (g *Guard) forgive(b *budget, now time.Time) { *b = budget{max(0, g.spent(*b, now)-1), now} }
+func (g *Guard) forgive(b *budget, now time.Time) { b.spent, b.at = max(0, g.spent(*b, now)-1), now }
 
 func (g *Guard) lessSpent(now time.Time) func(x, y budget) int {
 	return func(x, y budget) int { return cmp.Compare(g.spent(x, now), g.spent(y, now)) }

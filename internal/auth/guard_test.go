@@ -155,6 +155,16 @@ func TestGuessesFromManyNetworksSlowDownAndLockNobodyOut(t *testing.T) {
 		if want := []string{"john@localhost 10.0.0.10/32", "nobody@localhost 10.0.0.10/32"}; fmt.Sprint(p.exceeded) != fmt.Sprint(want) {
 			t.Errorf("told of %q, want %q", p.exceeded, want)
 		}
+		began := time.Now()
+		for i := range 120 { // who guesses as fast as the budget fills up is news once an hour
+			for range 4 {
+				p.try(t, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), 32), "john", "x")
+			}
+			time.Sleep(time.Minute)
+		}
+		if n, hours := len(p.exceeded)-2, int(time.Since(began).Hours()); n < 1 || n > hours {
+			t.Errorf("told %d times in %d hours", n, hours)
+		}
 	})
 }
 
