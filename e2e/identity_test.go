@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"rollcall/internal/auth"
 )
 
 // signInResult opens a session, and tells how that went: the mechanism, or the condition of the failure.
@@ -97,6 +99,35 @@ func TestPasswordsOfTheApplication(t *testing.T) {
 			}
 			r.hasNoSecret(password, "canary-own")
 		})
+	}
+}
+
+// One that gives keys has its users sign in with SCRAM.
+func TestKeysOfTheApplication(t *testing.T) {
+	t.Parallel()
+	c, err := auth.MakeCredentials(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := func(k auth.Keys) string {
+		b := base64.StdEncoding.EncodeToString
+		return b(k.Salt) + "|" + b(k.StoredKey) + "|" + b(k.ServerKey)
+	}
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/auth/get_password" || r.URL.Query().Get("user") != "john" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprintf(w, "==MULTI_SCRAM==,%d,===SHA1===%s,==SHA256==%s", auth.Iterations, keys(c.SHA1), keys(c.SHA256))
+	}))
+	defer app.Close()
+	r := startAs(t, `auth = { method = "http", scram = true, url = "`+app.URL+`/auth" }`)
+	for _, k := range []kind{slixmppSTARTTLS, xmppjsWSS} {
+		for _, c := range [][3]string{{"john", password, k.scram}, {"john", "wrong", "not-authorized"}, {"jane", password, "not-authorized"}} {
+			if got := signInResult(t, k, r, c[0], c[1]); got != c[2] {
+				t.Errorf("%s, %s: %s, want %s", k.name, c[0], got, c[2])
+			}
+		}
 	}
 }
 
