@@ -98,7 +98,7 @@ func (s *tokenServer) issue(x *Exchange, client, mechanism string) string {
 	if b, err := base64.RawURLEncoding.DecodeString(got.Token); err != nil || len(b) != 32 {
 		s.t.Errorf("the token %q does not hold 256 bits", got.Token)
 	}
-	if got.Expires.Sub(time.Now()) != tokenLife {
+	if time.Until(got.Expires) != tokenLife {
 		s.t.Errorf("it expires at %v", got.Expires)
 	}
 	return got.Token

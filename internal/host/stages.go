@@ -22,14 +22,14 @@ const (
 	Received
 	// Archived: a message that is worth it is about to be stored, where the store lasts: for its recipient until a client has
 	// acknowledged it. Features say by Passage.Archive in whose archive it is to be for good. It goes on when it is on
-	// the disk, and only then is it acknowledged to its sender.
+	// the disk, and only then is it acknowledged to its sender. No feature stands here yet.
 	Archived
 	// Unclaimed: a message for an account that no session of it took. One that is stored waits for a session. Others are
 	// kept in memory where that is worth it, and otherwise answered with service-unavailable, where RFC 6121 section 8.5
 	// asks for it.
 	Unclaimed
 	// Copied: a message has been given to the sessions that it is for, Passage.Taken, or there were none; others may get
-	// copies. It is not reached while Host.CopiesWanted is false.
+	// copies. It is not reached while Host.CopiesWanted is false, as no feature wants any yet.
 	Copied
 
 	stages

@@ -66,8 +66,8 @@ const (
 	RSM        = "http://jabber.org/protocol/rsm"      // XEP-0059 v1.0: pages of results
 	Forward    = "urn:xmpp:forward:0"                  // XEP-0297 v1.0
 	SID        = "urn:xmpp:sid:0"                      // XEP-0359 v0.7.0
-	MAM        = "urn:xmpp:mam:2"                      // XEP-0313 v1.1.3, and XEP-0441 v0.2.0 for preferences
-	Carbons    = "urn:xmpp:carbons:2"                  // XEP-0280 v1.0.1
+	MAM        = "urn:xmpp:mam:2"                      // XEP-0313: not spoken yet; what clients may not say in our name
+	Carbons    = "urn:xmpp:carbons:2"                  // XEP-0280: not spoken yet; the same
 	Receipts   = "urn:xmpp:receipts"                   // XEP-0184 v1.4.0; only ever looked at
 	Markers    = "urn:xmpp:chat-markers:0"             // XEP-0333 v1.0; only ever looked at
 	MUCUser    = "http://jabber.org/protocol/muc#user" // XEP-0045 v1.35; only ever looked at

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"slices"
 	"time"
 
 	"rollcall/internal/config"
@@ -39,6 +38,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	all := []host.Feature{
 		h.leases.Feature(), // before all that would do something for a session that is to end
 		blocked.Feature(),  // before all that would do something with what is blocked
+		personal.feature(), // before contacts, which deals with presence
 		last.New(last.Options{
 			Host: h.cfg.Name, Store: s.values(), Started: time.Now(), HostOnly: h.cfg.Auth.Method == config.AuthAnonymous,
 			MaySee: s.directory.MaySee, Visible: s.directory.Visible, Log: h.log,
@@ -67,9 +67,6 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	}
 	if s.cfg.Limits.IdleStanzas > 0 {
 		all = append(all, csi.New())
-	}
-	if personal.pep != nil { // before contacts, which deals with presence
-		all = slices.Insert(all, 1, personal.pep.Feature())
 	}
 	if h.webhooks != nil {
 		all = append(all, h.webhookFeature())

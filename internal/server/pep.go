@@ -7,6 +7,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/blocking"
 	"rollcall/internal/feature/pep"
+	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/session"
@@ -28,6 +29,14 @@ func (s *Server) newPEP(h *virtualHost, blocked *blocking.Blocking) (personal, e
 		Blocked: blocked.BlockedBy, Mutual: h.cfg.Roster.Mutual, Log: h.log,
 	})
 	return personal{p, s.personal}, err
+}
+
+// feature does nothing where there is no such feature.
+func (p personal) feature() host.Feature {
+	if p.pep == nil {
+		return host.Feature{Name: "pep"}
+	}
+	return p.pep.Feature()
 }
 
 func (p personal) arrived() func(*session.Session) {

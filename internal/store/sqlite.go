@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -50,7 +51,7 @@ func (s *Store) openSQLite(ctx context.Context, dataDir string) (engine, error) 
 		return nil, explain(dataDir, err)
 	}
 	s.db, s.writes, s.turn = db, db, make(chan struct{}, 1)
-	if err := migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite", 0); err != nil {
+	if err := patiently(ctx, func() error { return migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite", 0) }); err != nil {
 		return nil, errors.Join(explain(dataDir, err), db.Close())
 	}
 	if dataDir == "" {
@@ -60,6 +61,23 @@ func (s *Store) openSQLite(ctx context.Context, dataDir string) (engine, error) 
 		return nil, errors.Join(explain(dataDir, err), db.Close())
 	}
 	return &sqliteEngine{s}, nil
+}
+
+// patiently tries again what fails because another process has the database locked: where many open a new one at once, the
+// change to journal_mode(WAL) does so without waiting for busy_timeout.
+func patiently(ctx context.Context, try func() error) error {
+	deadline := time.Now().Add(2 * readBusy * time.Millisecond)
+	for {
+		err := try()
+		if !busy(err) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // sqliteDB opens some connections, each of which waits for locks for busy milliseconds.
