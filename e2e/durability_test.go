@@ -289,7 +289,9 @@ func TestPostgresRestarts(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); err != nil {
+	// What is freed must be enough for all that the senders can have waiting: a slow reader's mailbox would fill a small disk again.
+	const size, free = 1 << 30, 6 << 20
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		missing(t, "a small disk, which takes root to mount ("+err.Error()+"),")
 	}
 	t.Cleanup(func() {
@@ -300,7 +302,11 @@ func TestDiskFull(t *testing.T) {
 	r := startOpen(t, fmt.Sprintf("data_dir = %q\n", dir))
 	filler := filepath.Join(dir, "filler")
 	t.Cleanup(func() { r.process.stop(t) }) // before the disk goes
-	if err := os.WriteFile(filler, make([]byte, 90<<20), 0o600); err != nil {
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, size-free), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	c := converse(t, r, 50_000)
