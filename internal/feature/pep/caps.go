@@ -90,6 +90,9 @@ func (p *PEP) presence(st *host.Passage) {
 	c.mu.Lock()
 	one := c.of[st.Session]
 	switch {
+	case st.Session.Context().Err() != nil: // it has ended; this was read before, and closed does not come again
+		c.mu.Unlock()
+		return
 	case st.Type == stanza.TypeUnavailable:
 		if one != nil {
 			one.greeted = false
