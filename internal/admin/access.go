@@ -56,8 +56,8 @@ type who struct {
 	open        map[*Host]bool // hosts that nothing protects
 }
 
-// Allow says anew who may call: by the credentials of o and of its hosts, which are those that the API was made with. Whatever
-// else o says is not looked at. Requests that were let in before go on.
+// Allow says anew who may call: by the credentials of o and of its hosts, which are those that the API was made with; and how
+// often, by o.Rate. Whatever else o says is not looked at. Requests that were let in before go on.
 func (a *API) Allow(o Options) {
 	w := &who{clientNames: o.ClientNames, open: map[*Host]bool{}}
 	w.tokens, w.secrets = a.tokenKeys(o), a.secretKeys(o)
@@ -67,6 +67,7 @@ func (a *API) Allow(o Options) {
 		}
 	}
 	a.who.Store(w)
+	a.requests.set(float64(o.Rate), o.Rate)
 }
 
 // A tokenKey is the hash of a token: comparing hashes takes the same time whatever the tokens' lengths.

@@ -12,10 +12,9 @@ const maxFailures = 20
 
 // buckets are token buckets by key, at most maxBuckets of them: keys for which there is no room share one.
 type buckets struct {
+	mu    sync.Mutex
 	rate  float64 // tokens a second; 0: no limit
 	burst float64
-
-	mu    sync.Mutex
 	all   map[string]bucket
 	swept time.Time
 }
@@ -31,14 +30,28 @@ func newBuckets(rate float64, burst int) buckets {
 	return buckets{rate: rate, burst: float64(burst), all: map[string]bucket{}}
 }
 
+// set has them fill up at another rate.
+func (b *buckets) set(rate float64, burst int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rate, b.burst = rate, float64(burst)
+}
+
+// perSecond is what set has said.
+func (b *buckets) perSecond() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int(b.rate)
+}
+
 // take takes a token out of the key's bucket, or tells after what time there will be one.
 func (b *buckets) take(key string) (wait time.Duration) {
-	if b.rate == 0 {
-		return 0
-	}
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.rate == 0 {
+		return 0
+	}
 	if _, known := b.all[key]; !known && len(b.all) >= maxBuckets {
 		b.sweep(now)
 		if len(b.all) >= maxBuckets {

@@ -122,7 +122,7 @@ func (a *API) serve(c *call) (*reply, error) {
 		return nil, err
 	}
 	if wait := a.requests.take(c.grant.key(c.r)); wait > 0 {
-		no := refuse(http.StatusTooManyRequests, "more than %d requests a second; send many names in one request, or wait", a.opts.Rate)
+		no := refuse(http.StatusTooManyRequests, "more than %d requests a second; send many names in one request, or wait", a.requests.perSecond())
 		no.retryAfter = wait
 		return nil, no
 	}

@@ -25,6 +25,8 @@ type Guard struct {
 	o GuardOptions
 
 	mu       sync.Mutex
+	tries    int           // see SetTries
+	maxWait  time.Duration // likewise
 	networks map[netip.Prefix]budget
 	accounts map[accountName]budget
 	known    map[accountName][]origin
@@ -32,13 +34,13 @@ type Guard struct {
 
 // GuardOptions make a Guard.
 type GuardOptions struct {
-	// Tries is the size of the budgets: how many may fail in ten minutes.
+	// Tries is the size of the budgets: how many may fail in ten minutes; 0: as many as like.
 	Tries int
 	// MaxWait is the longest that a try waits; 0: 8 s.
 	MaxWait time.Duration
 	// Exceeded, which may be nil, is told that the budget of an account, which need not exist, has been used up by guesses, the
-	// last of which came from a network: once an hour for one account. It does not block.
-	Exceeded func(host, username string, last netip.Prefix)
+	// last of which came from a network, and how many tries that were: once an hour for one account. It does not block.
+	Exceeded func(host, username string, last netip.Prefix, tries int)
 	Log      *slog.Logger // nil: none
 }
 
@@ -72,18 +74,21 @@ type origin struct {
 	budget  budget
 }
 
-// NewGuard makes a Guard; nil when no tries are to be counted.
+// NewGuard makes a Guard.
 func NewGuard(o GuardOptions) *Guard {
-	if o.Tries <= 0 {
-		return nil
-	}
-	if o.MaxWait == 0 {
-		o.MaxWait = defaultWait
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Guard{o: o, networks: map[netip.Prefix]budget{}, accounts: map[accountName]budget{}, known: map[accountName][]origin{}}
+	g := &Guard{o: o, networks: map[netip.Prefix]budget{}, accounts: map[accountName]budget{}, known: map[accountName][]origin{}}
+	g.SetTries(o.Tries, o.MaxWait)
+	return g
+}
+
+// SetTries takes over Tries and MaxWait of other options. What has been spent stays spent.
+func (g *Guard) SetTries(tries int, maxWait time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tries, g.maxWait = max(0, tries), cmp.Or(maxWait, defaultWait)
 }
 
 // An attempt is a try to sign in. It counts from the moment at which the client has said who it is: many at the same time are
@@ -132,41 +137,48 @@ func (g *Guard) enter(a *attempt) (wait time.Duration, refused bool) {
 	if last {
 		g.o.Log.Warn("tries to sign in are refused: too many from one network have failed", "from", a.network)
 	}
-	if exceeded {
+	if exceeded > 0 {
 		g.o.Log.Warn("tries to sign in have to wait: too many for one account have failed",
 			"host", a.host, "user", a.name.user, "last_from", a.network)
 		if g.o.Exceeded != nil {
-			g.o.Exceeded(a.host, a.name.user, a.network)
+			g.o.Exceeded(a.host, a.name.user, a.network, exceeded)
 		}
 	}
 	return wait, refused
 }
 
-// count tells beside that whether it was the last try of its network, and whether the account's budget was used up with it.
-func (g *Guard) count(a *attempt, now time.Time) (wait time.Duration, refused, last, exceeded bool) {
+// count tells beside that whether it was the last try of its network, and how many tries the account's budget had if it was
+// used up with it, else 0.
+func (g *Guard) count(a *attempt, now time.Time) (wait time.Duration, refused, last bool, exceeded int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.tries == 0 {
+		return 0, false, false, 0
+	}
 	if i := g.find(a); i >= 0 {
 		if g.spend(&g.known[a.name][i].budget, now) {
 			a.origin = true
-			return 0, false, false, false
+			return 0, false, false, 0
 		}
 	}
 	if a.network.IsValid() {
 		b := g.networks[a.network]
 		if !g.spend(&b, now) {
-			return 0, true, false, false
+			return 0, true, false, 0
 		}
 		a.inNetwork, last = true, g.left(b, now) < 1 && b.tell(now)
 		keep(g.networks, a.network, b, maxGuarded, g.lessSpent(now))
 	}
-	size := float64(g.o.Tries)
+	size := float64(g.tries)
 	b := g.accounts[a.name]
-	b.spent, b.at = min(g.spent(b, now)+1, size+float64(g.o.MaxWait)/float64(waitStep)), now
-	a.inAccount, exceeded = true, b.spent > size && b.tell(now)
+	b.spent, b.at = min(g.spent(b, now)+1, size+float64(g.maxWait)/float64(waitStep)), now
+	a.inAccount = true
+	if b.spent > size && b.tell(now) {
+		exceeded = g.tries
+	}
 	keep(g.accounts, a.name, b, maxGuarded, g.lessSpent(now))
 	if over := b.spent - size; over > 0 {
-		wait = min(g.o.MaxWait, time.Duration(over*float64(waitStep)))
+		wait = min(g.maxWait, time.Duration(over*float64(waitStep)))
 	}
 	return wait, false, last, exceeded
 }
@@ -251,10 +263,10 @@ func (g *Guard) find(a *attempt) int {
 
 // spent is what is held against somebody now.
 func (g *Guard) spent(b budget, now time.Time) float64 {
-	return max(0, b.spent-float64(g.o.Tries)*float64(now.Sub(b.at))/float64(forgiveness))
+	return max(0, b.spent-float64(g.tries)*float64(now.Sub(b.at))/float64(forgiveness))
 }
 
-func (g *Guard) left(b budget, now time.Time) float64 { return float64(g.o.Tries) - g.spent(b, now) }
+func (g *Guard) left(b budget, now time.Time) float64 { return float64(g.tries) - g.spent(b, now) }
 
 // tell says whether it is time to tell somebody that a budget is used up: once an hour, however often that happens.
 func (b *budget) tell(now time.Time) bool {

@@ -30,7 +30,7 @@ func (p *party) Credentials(ctx context.Context, username string) (Credentials, 
 
 func newParty(t testing.TB, tries int) *party {
 	p := &party{results: map[string]int{}}
-	guard := NewGuard(GuardOptions{Tries: tries, Exceeded: func(host, user string, last netip.Prefix) {
+	guard := NewGuard(GuardOptions{Tries: tries, Exceeded: func(host, user string, last netip.Prefix, _ int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.exceeded = append(p.exceeded, fmt.Sprint(user, "@", host, " ", last))

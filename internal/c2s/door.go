@@ -12,14 +12,15 @@ import (
 // door counts the connections that have no session yet, so that those who cannot sign in do not keep out those who
 // can.
 type door struct {
-	perAddress, total int
-	log               *slog.Logger
+	total int
+	log   *slog.Logger
 
-	mu      sync.Mutex
-	waiting int
-	from    map[netip.Prefix]int
-	refused int       // since said
-	said    time.Time // when refusals were last logged
+	mu         sync.Mutex
+	perAddress int
+	waiting    int
+	from       map[netip.Prefix]int
+	refused    int       // since said
+	said       time.Time // when refusals were last logged
 }
 
 // ErrCrowded is the reason to refuse a connection while too many others wait to be authenticated, or there is no memory
@@ -49,12 +50,12 @@ func (s *Server) Admit(addr netip.Addr) (*Ticket, error) {
 	if s.ctx.Err() != nil {
 		return nil, errShutdown
 	}
-	tk := &Ticket{srv: s, origin: origin(addr), measured: s.opts.Pace.measured(addr)}
+	tk := &Ticket{srv: s, origin: origin(addr), measured: s.pace.Load().measured(addr)}
 	if err := s.door.enter(tk.origin, s.opts.Full != nil && s.opts.Full()); err != nil {
 		return nil, err
 	}
 	s.wg.Add(1)
-	tk.ctx, tk.cancel = context.WithTimeoutCause(s.ctx, s.opts.PreAuthTimeout, errPreAuth)
+	tk.ctx, tk.cancel = context.WithTimeoutCause(s.ctx, time.Duration(s.preAuth.Load()), errPreAuth)
 	return tk, nil
 }
 
@@ -63,7 +64,7 @@ func (tk *Ticket) Release() { tk.leave() }
 
 // Measure has what comes over the connection measured wherever it comes from: the address that was admitted is not the
 // client's.
-func (tk *Ticket) Measure() { tk.measured = tk.srv.opts.Pace.Rate > 0 }
+func (tk *Ticket) Measure() { tk.measured = tk.srv.pace.Load().Rate > 0 }
 
 // bound stops counting: the connection has a session.
 func (tk *Ticket) bound() {

@@ -9,17 +9,18 @@ import (
 	"rollcall/internal/xmlstream"
 )
 
-// HostsOf gives the hosts of a registry as streams see them; sasl has the SASL server of each, by domain.
-func HostsOf(r *host.Registry, sasl map[string]*auth.Server) Hosts { return hosts{r, sasl} }
+// HostsOf gives the hosts of a registry as streams see them; sasl gives the SASL server of each, by domain, nil for none. A
+// stream keeps to the one that it was first given.
+func HostsOf(r *host.Registry, sasl func(domain string) *auth.Server) Hosts { return hosts{r, sasl} }
 
 type hosts struct {
 	registry *host.Registry
-	sasl     map[string]*auth.Server
+	sasl     func(domain string) *auth.Server
 }
 
 // Host implements Hosts.
 func (h hosts) Host(domain string) Host {
-	found, sasl := h.registry.Host(domain), h.sasl[domain]
+	found, sasl := h.registry.Host(domain), h.sasl(domain)
 	if found == nil || sasl == nil {
 		return nil
 	}

@@ -17,6 +17,25 @@ type Pace struct {
 	Exempt []netip.Prefix
 }
 
+// pace is a Pace with what follows from it.
+type pace struct {
+	Pace
+	burst time.Duration // that Burst is worth
+}
+
+func newPace(p Pace) *pace {
+	all := &pace{Pace: p}
+	if p.Rate > 0 {
+		all.burst = all.worth(p.Burst)
+	}
+	return all
+}
+
+// worth is the time that bytes are worth.
+func (p *pace) worth(n int) time.Duration {
+	return time.Duration(n) * time.Second / time.Duration(p.Rate)
+}
+
 // What an element costs beside its bytes, as parts of a second's worth of them: so a rate that is set higher makes room
 // for more of either.
 const (
@@ -64,14 +83,17 @@ func (m *Meter) Charge(n int) {
 	if m == nil {
 		return
 	}
-	m.spend(time.Duration(n) * time.Second / time.Duration(m.srv.opts.Pace.Rate))
+	if p := m.srv.pace.Load(); p.Rate > 0 {
+		m.spend(p.worth(n))
+	}
 }
 
 // spend counts bytes by the time that they are worth.
 func (m *Meter) spend(worth time.Duration) {
+	burst := m.srv.pace.Load().burst
 	for {
 		old, now := m.free.Load(), int64(time.Since(m.srv.epoch))
-		free := min(max(old, now)+int64(worth), now+int64(m.srv.burst+maxDebt))
+		free := min(max(old, now)+int64(worth), now+int64(burst+maxDebt))
 		if m.free.CompareAndSwap(old, free) {
 			return
 		}
@@ -83,7 +105,11 @@ func (m *Meter) Owed() time.Duration {
 	if m == nil {
 		return 0
 	}
-	return time.Duration(m.free.Load()) - time.Since(m.srv.epoch) - m.srv.burst
+	p := m.srv.pace.Load()
+	if p.Rate == 0 { // since a moment ago
+		return 0
+	}
+	return time.Duration(m.free.Load()) - time.Since(m.srv.epoch) - p.burst
 }
 
 // Wait waits until nothing is owed or ctx is done.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/auth"
@@ -120,8 +121,9 @@ type Server struct {
 	ctx  context.Context
 	door door
 
-	epoch time.Time     // what Meters count from
-	burst time.Duration // that Pace's burst is worth
+	epoch   time.Time // what Meters count from
+	pace    atomic.Pointer[pace]
+	preAuth atomic.Int64 // PreAuthTimeout
 
 	mu sync.Mutex     // orders Admit before Wait
 	wg sync.WaitGroup // admitted connections
@@ -136,11 +138,20 @@ var (
 // system-shutdown; sessions are for their hosts to end.
 func New(ctx context.Context, o Options) *Server {
 	o.setDefaults()
-	s := &Server{opts: o, ctx: ctx, door: door{perAddress: o.PerAddress, total: o.Total, log: o.Log}, epoch: time.Now()}
-	if o.Pace.Rate > 0 {
-		s.burst = time.Duration(o.Pace.Burst) * time.Second / time.Duration(o.Pace.Rate)
-	}
+	s := &Server{opts: o, ctx: ctx, door: door{total: o.Total, log: o.Log}, epoch: time.Now()}
+	s.Adjust(o)
 	return s
+}
+
+// Adjust takes over PreAuthTimeout, PerAddress and Pace of other options, for connections from now on. Those that are
+// measured already may go on as the new Pace has it.
+func (s *Server) Adjust(o Options) {
+	o.setDefaults()
+	s.preAuth.Store(int64(o.PreAuthTimeout))
+	s.door.mu.Lock()
+	s.door.perAddress = o.PerAddress
+	s.door.mu.Unlock()
+	s.pace.Store(newPace(o.Pace))
 }
 
 // Wait waits until New's context has ended and every connection is gone.

@@ -129,7 +129,8 @@ func docs() string {
 		"A *duration* is a string such as `\"90s\"` or `\"1h30m\"`; a *size* is a number of bytes or a string such as `\"256 KiB\"`.\n" +
 		"Of a token and its `_file` and `_env` at most one may be set.\n\n" +
 		"On SIGHUP the file is read again. If there is a mistake in it nothing changes, and the log says what is wrong; otherwise keys that are\n" +
-		"marked ↻ take effect at once, nobody's session ends, and the log names the changed keys that take a restart.\n")
+		"marked ↻ take effect at once, and the log names the changed keys that take a restart. Nobody's session ends, and what is under way, requests and\n" +
+		"sign-ins, ends by the old values. Of a file that holds a secret or keys (`_file`) it counts what is in it.\n")
 	for _, tb := range tables {
 		head := map[string]string{"": "Outside tables", "host": "`[[host]]`"}[tb.name]
 		if head == "" {

@@ -189,6 +189,7 @@ func (p *parser) host(prefix string, values map[string]any) Host {
 	h.AdminWebhookSecrets = p.tokens(t, prefix, "admin_webhook_secret", checkWebhookSecret)
 	h.Webhooks.Secret = p.one(t, prefix, "webhooks.secret", checkWebhookSecret, "has %d secrets; events are signed with one")
 	h.Auth.HTTP.Credentials = p.one(t, prefix, "auth.credentials", checkAnything, "has %d lines; it is one")
+	p.c.source.noteFile(prefix+".auth.jwt.key_file", h.Auth.JWT.KeyFile)
 	h.Auth.JWT.Secret = p.one(t, prefix, "auth.jwt.secret", checkAnything, "has %d lines; it is one")
 	h.Roster.Token = p.one(t, prefix, "roster.token", checkToken, "has %d tokens; a request carries one")
 	h.Profile.Token = p.one(t, prefix, "profile.token", checkToken, "has %d tokens; a request carries one")

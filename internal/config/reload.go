@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,10 +12,19 @@ import (
 // live lists the keys whose change takes effect when the file is read again (SIGHUP), without a restart: those of a running
 // server that are rotated or moved. A secret stands for its three keys.
 var live = []string{
-	"admin.token", "admin.webhook_secret", "admin.client_names",
+	"admin.token", "admin.webhook_secret", "admin.client_names", "admin.rate",
+	"limits.pre_auth_timeout", "limits.pre_auth_per_address", "limits.failed_sign_ins",
+	"limits.sessions_per_user", "limits.detached_per_user", "limits.rate", "limits.burst", "limits.rate_exempt",
 	"log.level",
 	"host.admin_token", "host.admin_webhook_secret",
 	"host.roster.url", "host.roster.batch_url", "host.roster.batch_size", "host.roster.timeout", "host.roster.concurrency", "host.roster.token",
+	"host.roster.max_age", "host.roster.login_wait", "host.roster.guard",
+	"host.profile.url", "host.profile.timeout", "host.profile.concurrency", "host.profile.avatar_origins", "host.profile.token",
+	"host.auth.channel_binding", "host.auth.downgrade_protection", "host.auth.iterations", "host.auth.fast", "host.auth.plain",
+	"host.auth.url", "host.auth.style", "host.auth.scram", "host.auth.timeout", "host.auth.cache", "host.auth.concurrency", "host.auth.credentials",
+	"host.auth.jwt.secret", "host.auth.jwt.key_file", "host.auth.jwt.url", "host.auth.jwt.discovery", "host.auth.jwt.algorithms",
+	"host.auth.jwt.issuer", "host.auth.jwt.audience", "host.auth.jwt.claim", "host.auth.jwt.end_sessions",
+	"host.webhooks.url", "host.webhooks.secret", "host.webhooks.max_age",
 }
 
 // isLive says whether a key is among them, by its name in the documentation: "admin.token_file", "host.roster.url".
@@ -42,8 +52,8 @@ func (c Change) String() string {
 	return c.Key + " of " + c.Host
 }
 
-// Changes lists what is different in next, in order. What a file names that holds secrets (token_file) counts by what is in
-// it; certificates do not count, for they are read again whenever they change.
+// Changes lists what is different in next, in order. What a file names that holds secrets or keys (token_file,
+// auth.jwt.key_file) counts by what is in it; certificates do not count, for they are read again whenever they change.
 func (c *Config) Changes(next *Config) (all []Change) {
 	old, fresh := c.fingerprints(), next.fingerprints()
 	for k := range fresh {
@@ -84,6 +94,21 @@ func (s source) noteSecret(full string, values []Secret) {
 			plain[i] = string(v)
 		}
 		s.values[full] = fingerprintOf(plain)
+	}
+}
+
+// maxKeyFile is how much of a file counts, in bytes.
+const maxKeyFile = 1 << 20
+
+// noteFile has a key count by what is in the file that it names. A file that cannot be read counts by its name: whoever
+// needs it says what is wrong.
+func (s source) noteFile(full, path string) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxKeyFile {
+		return
+	}
+	if b, err := os.ReadFile(path); err == nil {
+		s.values[full] = fingerprintOf([]string{path, string(b)})
 	}
 }
 

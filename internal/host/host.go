@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/jid"
@@ -53,6 +54,8 @@ type Host struct {
 	boxes    boxes
 	log      *slog.Logger
 
+	perUser, detachedPerUser atomic.Int64 // see SetLimits
+
 	ctx    context.Context // of every session
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // sessions' goroutines and features' Run
@@ -72,7 +75,7 @@ func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
 	h.ctx, h.cancel = context.WithCancel(ctx)
 	h.later.init()
 	h.opts.Unacked = cmp.Or(o.Unacked, 500)
-	h.opts.DetachedPerUser = cmp.Or(o.DetachedPerUser, 10)
+	h.SetLimits(o.SessionsPerUser, o.DetachedPerUser)
 	h.sessions = session.Options{OutboxBytes: o.OutboxBytes, Resume: o.Resume, Unacked: h.opts.Unacked, Idle: o.Idle, Log: h.log,
 		Closed: h.closed, Detached: h.detached, Resumed: h.resumed}
 	if err := r.add(h); err != nil {
@@ -188,6 +191,13 @@ func (h *Host) bind(ctx context.Context, local, resource string, c session.Conn,
 	return s, nil
 }
 
+// SetLimits takes over SessionsPerUser and DetachedPerUser of other options, for sessions that are opened, or lose their
+// connection, from now on.
+func (h *Host) SetLimits(sessionsPerUser, detachedPerUser int) {
+	h.perUser.Store(int64(sessionsPerUser))
+	h.detachedPerUser.Store(int64(cmp.Or(detachedPerUser, 10)))
+}
+
 // admit adds a session to those online, or gives the one that has to go first, and why: one that has its resource, or,
 // where the user has as many as may be, one that has lost its connection.
 func (h *Host) admit(s *session.Session) (old *session.Session, reason, err error) {
@@ -196,7 +206,8 @@ func (h *Host) admit(s *session.Session) (old *session.Session, reason, err erro
 	if h.stopped {
 		return nil, nil, stanza.NewError(stanza.ServiceUnavailable, "the server is shutting down")
 	}
-	old, full := h.online.add(s, h.opts.SessionsPerUser)
+	most := int(h.perUser.Load())
+	old, full := h.online.add(s, most)
 	if !full {
 		return old, &stanza.StreamError{Condition: stanza.StreamConflict, Text: "replaced by a new connection"}, nil
 	}
@@ -204,7 +215,7 @@ func (h *Host) admit(s *session.Session) (old *session.Session, reason, err erro
 		return old, session.ErrCrowded, nil
 	}
 	return nil, nil, stanza.NewError(stanza.ResourceConstraint,
-		fmt.Sprintf("this account has %d sessions already", h.opts.SessionsPerUser))
+		fmt.Sprintf("this account has %d sessions already", most))
 }
 
 // replace ends a session for another to be bound. What is left of one with the same resource goes to the other.

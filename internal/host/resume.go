@@ -87,7 +87,7 @@ func (h *Host) detached(s *session.Session, old session.ConnInfo) {
 			f.Detached(h.ctx, s, old)
 		}
 	}
-	if oldest, n := oldestDetached(h.online.of(s.JID().Local())); n > h.opts.DetachedPerUser {
+	if oldest, n := oldestDetached(h.online.of(s.JID().Local())); n > int(h.detachedPerUser.Load()) {
 		oldest.Close(session.ErrCrowded)
 	}
 }

@@ -50,7 +50,7 @@ func (u *User) overtaken(n uint64) bool {
 
 // fetched makes a roster of a fetch's result.
 func (u *User) fetched(known *Known, res rosterhttp.Result) *Known {
-	k := &Known{Roster: res.Roster, Source: FromFetch, ETag: res.ETag, Body: res.Body, MaxAge: u.engine.opts.MaxAge,
+	k := &Known{Roster: res.Roster, Source: FromFetch, ETag: res.ETag, Body: res.Body, MaxAge: u.engine.tuning.Load().MaxAge,
 		StaleIfError: res.StaleIfError, Dropped: res.Dropped}
 	if res.MaxAge >= 0 {
 		k.MaxAge = res.MaxAge

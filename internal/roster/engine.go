@@ -46,9 +46,19 @@ type Listener interface {
 	RosterChanged(old, new *Known, changes []rosterdoc.Change)
 }
 
+// Tuning is what may be changed while an engine runs. It has the fields of Options of the same names.
+type Tuning struct {
+	MaxAge    time.Duration
+	LoginWait time.Duration
+	Guard     bool
+}
+
+// Tune takes over other values. A copy keeps the age that it was given when it came.
+func (e *Engine) Tune(t Tuning) { e.tuning.Store(&t) }
+
 // Engine keeps the rosters of one host's users. Its methods may be called by any goroutine.
 type Engine struct {
-	opts  Options
+	opts  Options // but for what is in tuning
 	ctx   context.Context
 	wg    sync.WaitGroup // fetches
 	more  chan func()    // what spawn has to be done, for a goroutine that waits for it
@@ -58,6 +68,8 @@ type Engine struct {
 
 	// down says that the last fetch that told anything about the service told that it is down.
 	down atomic.Bool
+
+	tuning atomic.Pointer[Tuning]
 
 	mu        sync.Mutex // after it no other lock but a User's is taken
 	stopped   bool
@@ -70,6 +82,7 @@ type Engine struct {
 func New(ctx context.Context, o Options) *Engine {
 	e := &Engine{opts: o, ctx: ctx, more: make(chan func()), users: make(map[string]*User), idle: list.New(),
 		keep: newKeeper(o.Host, o.Store, o.Log)}
+	e.Tune(Tuning{MaxAge: o.MaxAge, LoginWait: o.LoginWait, Guard: o.Guard})
 	if o.Source == nil {
 		e.keep.stored = 0
 	} else {

@@ -72,7 +72,7 @@ func (u *User) Ask(done func(Outcome)) {
 		default:
 			wait := unknownWait
 			if k != nil {
-				wait = u.engine.opts.LoginWait
+				wait = u.engine.tuning.Load().LoginWait
 			}
 			u.wait(u.want(newest), loginTries, wait, done)
 		}

@@ -30,7 +30,7 @@ func suspicious(old *Known, next *Known, removed int) bool {
 // owner and gives what is held, nil when the roster may be applied.
 func (u *User) guard(old, next *Known, changes []rosterdoc.Change) *Held {
 	before := u.held.Load()
-	if !u.engine.opts.Guard || old == nil {
+	if !u.engine.tuning.Load().Guard || old == nil {
 		u.held.Store(nil)
 		return nil
 	}

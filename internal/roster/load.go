@@ -145,7 +145,7 @@ func (e *Engine) decode(row store.Roster) (*Known, *Held, error) {
 		return nil, nil, errStored(row.Username, err)
 	}
 	k := &Known{Roster: roster, Version: row.Version, Tag: row.Tag, Source: row.Source, ETag: row.ETag,
-		AsOf: row.AsOf, MaxAge: e.opts.MaxAge, StaleIfError: row.StaleIfError}
+		AsOf: row.AsOf, MaxAge: e.tuning.Load().MaxAge, StaleIfError: row.StaleIfError}
 	if len(row.Dropped) > 0 {
 		if err := json.Unmarshal(row.Dropped, &k.Dropped); err != nil {
 			return nil, nil, errStored(row.Username, err)
@@ -159,7 +159,7 @@ func (e *Engine) decode(row store.Roster) (*Known, *Held, error) {
 		return nil, nil, errStored(row.Username, err)
 	}
 	held := &Held{Since: row.HeldSince, Next: &Known{Roster: next, Source: FromFetch, AsOf: row.HeldSince,
-		MaxAge: e.opts.MaxAge, StaleIfError: row.StaleIfError}}
+		MaxAge: e.tuning.Load().MaxAge, StaleIfError: row.StaleIfError}}
 	held.Added, held.Removed, held.Changed = count(rosterdoc.Diff(roster, next))
 	return k, held, nil
 }

@@ -85,7 +85,7 @@ func (u *User) failure(err error) Result {
 // read makes the roster that a write asks for.
 func (u *User) read(w Write, old *Known) (*Known, error) {
 	ver := ""
-	k := &Known{Source: FromPut, MaxAge: u.engine.opts.MaxAge, StaleIfError: -1}
+	k := &Known{Source: FromPut, MaxAge: u.engine.tuning.Load().MaxAge, StaleIfError: -1}
 	var like *rosterdoc.Roster
 	if old != nil {
 		ver, like = old.Ver(), old.Roster

@@ -68,19 +68,20 @@ const maxSignInWait = 8 * time.Second
 // newGuard makes what slows down those who guess passwords, for all hosts.
 func (s *Server) newGuard() *auth.Guard {
 	return auth.NewGuard(auth.GuardOptions{
-		Tries: s.cfg.Limits.FailedSignIns, MaxWait: min(maxSignInWait, s.cfg.Limits.PreAuthTimeout/4),
-		Exceeded: s.guessed, Log: s.log,
+		Tries: s.cfg.Limits.FailedSignIns, MaxWait: signInWait(s.cfg.Limits), Exceeded: s.guessed, Log: s.log,
 	})
 }
 
+func signInWait(l config.Limits) time.Duration { return min(maxSignInWait, l.PreAuthTimeout/4) }
+
 // guessed tells the application of a user whose password is being guessed.
-func (s *Server) guessed(host, username string, last netip.Prefix) {
+func (s *Server) guessed(host, username string, last netip.Prefix, tries int) {
 	h := s.hostNamed(host)
 	if h == nil {
 		return
 	}
 	if tell := h.tells(config.EventSignInFailures); tell != nil {
-		data := map[string]any{"failures": s.cfg.Limits.FailedSignIns}
+		data := map[string]any{"failures": tries}
 		if last.IsValid() {
 			data["last_from"] = last.String()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/auth"
@@ -18,12 +19,13 @@ import (
 
 // virtualHost is a host with what belongs to it alone.
 type virtualHost struct {
-	cfg      config.Host
+	cfg      config.Host // as it was at the start
 	host     *host.Host
 	log      *slog.Logger
 	engine   *roster.Engine
 	service  *service // nil when nobody is asked
 	metrics  *metrics.Instruments
+	sasl     atomic.Pointer[auth.Server]
 	profiles *profiles       // nil when users write their own vCards
 	webhooks *webhook.Sender // nil when nobody is told
 	leases   *lease.Leases
@@ -51,10 +53,11 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	if err := s.addEngine(h, i, log); err != nil {
 		return err
 	}
-	var err error
-	if s.sasl[c.Name], err = s.newAuth(ctx, h, i); err != nil {
+	sasl, err := s.newAuth(ctx, h, s.cfg, i)
+	if err != nil {
 		return err
 	}
+	h.sasl.Store(sasl)
 	h.leases = s.newLeases(h)
 	if c.Auth.Method == config.AuthAccounts {
 		h.users = s.newUsers(h)
@@ -107,7 +110,7 @@ func (s *Server) addEngine(h *virtualHost, i int, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	h.service = newService(client)
+	h.service = &service{newReplaceable(client)}
 	o.Source = h.service
 	h.engine = roster.New(s.rosters, o)
 	return nil
@@ -123,12 +126,13 @@ func waiting(c config.Roster) int {
 	return min(most, c.Concurrency*c.BatchSize)
 }
 
-// newAuth makes the SASL server of a host, which is number i in the configuration.
-func (s *Server) newAuth(ctx context.Context, h *virtualHost, i int) (*auth.Server, error) {
-	a, err := authConfig(ctx, s.cfg, i, outside{store: s.store, version: s.opts.Version, log: h.log, dial: s.opts.DialRoster})
+// newAuth makes the SASL server of a host, which is number i in the configuration that from is.
+func (s *Server) newAuth(ctx context.Context, h *virtualHost, from *config.Config, i int) (*auth.Server, error) {
+	a, err := authConfig(ctx, from, i, outside{store: s.store, version: s.opts.Version, log: h.log, dial: s.opts.DialRoster})
 	if err != nil {
 		return nil, err
 	}
+	a.AllowUnencrypted = unencrypted(s.cfg) // listeners stay as they were at the start
 	a.Guard, a.Observe, a.Log = s.guard, h.metrics.SignIn, h.log
 	if a.Certificates, err = s.clientCertificates(h); err != nil {
 		return nil, err
@@ -136,12 +140,14 @@ func (s *Server) newAuth(ctx context.Context, h *virtualHost, i int) (*auth.Serv
 	return auth.New(a)
 }
 
+// unencrypted tells whether some connections may do without TLS.
+func unencrypted(c *config.Config) bool { return !c.SignInNeedsTLS("c2s") || !c.SignInNeedsTLS("http") }
+
 // authConfig says how users of a host sign in. Where only some connections may do without TLS, as WebSockets from this
 // machine do, it allows that, and c2s asks each connection for what it must have.
 func authConfig(ctx context.Context, cfg *config.Config, i int, o outside) (auth.Config, error) {
 	c, st := cfg.Hosts[i], o.store
-	always := cfg.SignInNeedsTLS("c2s") && cfg.SignInNeedsTLS("http")
-	a := auth.Config{Host: c.Name, AllowUnencrypted: !always,
+	a := auth.Config{Host: c.Name, AllowUnencrypted: unencrypted(cfg),
 		OmitDowngradeHash: !c.Auth.DowngradeProtection, Iterations: c.Auth.Iterations}
 	if st != nil {
 		secret, err := st.Secret(ctx, "auth:"+c.Name)

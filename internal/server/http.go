@@ -71,7 +71,7 @@ func (s *Server) guardOpen(next http.Handler) http.Handler {
 // newAdmin makes the API for the service and for operators.
 func (s *Server) newAdmin() *admin.API {
 	o := s.callers(s.cfg)
-	o.ClientCertificates, o.Rate = s.cfg.Admin.ClientCA != "", s.cfg.Admin.Rate
+	o.ClientCertificates = s.cfg.Admin.ClientCA != ""
 	o.Ready, o.Metrics, o.Version, o.Log = s.isReady, s.metrics.Handler(), s.opts.Version, s.log
 	for i, h := range s.hosts {
 		to := &o.Hosts[i]
@@ -88,9 +88,9 @@ func (s *Server) newAdmin() *admin.API {
 	return admin.New(s.accepting, o)
 }
 
-// callers says who may call the API. For a host that c has no more, which takes a restart to go, it is who might before.
+// callers says who may call the API, and how often. For a host that c has no more, which takes a restart to go, it is who might before.
 func (s *Server) callers(c *config.Config) admin.Options {
-	o := admin.Options{Tokens: c.Admin.Tokens, WebhookSecrets: c.Admin.WebhookSecrets, ClientNames: c.Admin.ClientNames}
+	o := admin.Options{Tokens: c.Admin.Tokens, WebhookSecrets: c.Admin.WebhookSecrets, ClientNames: c.Admin.ClientNames, Rate: c.Admin.Rate}
 	for _, h := range s.hosts {
 		of := admin.Host{Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets}
 		if i := slices.IndexFunc(c.Hosts, func(other config.Host) bool { return other.Name == of.Name }); i >= 0 {

@@ -16,7 +16,7 @@ import (
 // profiles are those of a host's users, as the application has them.
 type profiles struct {
 	engine *profile.Engine
-	source *rosterhttp.Documents
+	source documents
 }
 
 // addProfiles makes what asks a host's application for profiles, if it is to be asked.
@@ -25,13 +25,11 @@ func (s *Server) addProfiles(h *virtualHost, i int) error {
 	if c.URL == "" {
 		return nil
 	}
-	source, err := rosterhttp.NewDocuments(rosterhttp.Config{
-		Host: h.cfg.Name, URL: c.URL, Token: string(c.Token), Timeout: c.Timeout, Concurrency: c.Concurrency, Of: "profile",
-		UserAgent: "rollcall/" + s.opts.Version, Log: h.log, Dial: s.opts.DialRoster,
-	}, c.AvatarOrigins)
+	client, err := s.newDocuments(h, s.cfg, i)
 	if err != nil {
-		return s.cfg.KeyError(config.HostKey(i, "profile.url"), err)
+		return err
 	}
+	source := documents{newReplaceable(client)}
 	o := profile.Options{
 		Host: h.cfg.Name, Source: source, MaxAge: c.MaxAge, AvatarBytes: c.AvatarBytes, Log: h.log,
 		Online: func(local string) bool {
@@ -49,6 +47,19 @@ func (s *Server) addProfiles(h *virtualHost, i int) error {
 	}
 	h.profiles = &profiles{engine: profile.New(s.rosters, o), source: source}
 	return nil
+}
+
+// newDocuments makes the client for a host's profiles. i is the host's place in the configuration that from is.
+func (s *Server) newDocuments(h *virtualHost, from *config.Config, i int) (*rosterhttp.Documents, error) {
+	c := from.Hosts[i].Profile
+	client, err := rosterhttp.NewDocuments(rosterhttp.Config{
+		Host: h.cfg.Name, URL: c.URL, Token: string(c.Token), Timeout: c.Timeout, Concurrency: c.Concurrency, Of: "profile",
+		UserAgent: "rollcall/" + s.opts.Version, Log: h.log, Dial: s.opts.DialRoster,
+	}, c.AvatarOrigins)
+	if err != nil {
+		return nil, from.KeyError(config.HostKey(i, "profile.url"), err)
+	}
+	return client, nil
 }
 
 // vcards are the options of the feature on a host whose profiles are the application's.
@@ -79,7 +90,7 @@ func (h *virtualHost) photo() func(local string) (hash string, known bool) {
 
 func (p *profiles) stop() {
 	p.engine.Stop()
-	p.source.Close()
+	p.source.close()
 }
 
 // Refresh implements admin.Refresher.

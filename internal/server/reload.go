@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"rollcall/internal/config"
-	"rollcall/internal/rosterhttp"
+	"rollcall/internal/roster"
 )
 
 // Reload takes over what a running server can of a configuration, and says in the log what takes a restart. With an error
@@ -18,14 +18,14 @@ func (s *Server) Reload(next *config.Config) (live []string, err error) {
 	s.reload.Lock()
 	defer s.reload.Unlock()
 	changes := s.loaded.Changes(next)
-	clients, err := s.newClients(changes, next)
+	swaps, err := s.prepare(changes, next)
 	if err != nil {
 		return nil, err
 	}
-	for h, client := range clients {
-		h.service.replace(client)
+	for _, one := range swaps {
+		one.take()
 	}
-	s.admin.Allow(s.callers(next))
+	s.adjust(next)
 	s.loaded = next
 	for _, c := range changes {
 		if s.takes(c, next) {
@@ -45,26 +45,125 @@ func (s *Server) Reload(next *config.Config) (live []string, err error) {
 	return live, nil
 }
 
-// newClients makes a client for each host whose service is asked otherwise than before.
-func (s *Server) newClients(changes []config.Change, next *config.Config) (map[*virtualHost]*rosterhttp.Client, error) {
-	made := map[*virtualHost]*rosterhttp.Client{}
+// adjust takes over what is only numbers and credentials.
+func (s *Server) adjust(next *config.Config) {
+	s.admin.Allow(s.callers(next))
+	l := next.Limits
+	s.c2s.Adjust(s.streams(l))
+	s.guard.SetTries(l.FailedSignIns, signInWait(l))
+	for _, h := range s.hosts {
+		h.host.SetLimits(l.SessionsPerUser, l.DetachedPerUser)
+	}
+}
+
+// A swap puts something new, which was made from a configuration, in the place of what was there. One of the two is called,
+// and neither fails.
+type swap struct{ take, drop func() }
+
+// A part of a host is made anew, as a whole, when one of its keys has changed.
+type part struct {
+	has func(key string) bool
+	// can tells whether a host that was built without, or with another kind of it, can take it over.
+	can  func(h *virtualHost, next config.Host) bool
+	make func(s *Server, h *virtualHost, next *config.Config, i int) (swap, error)
+}
+
+var parts = []part{
+	{keys("max_age", "login_wait", "guard"),
+		func(*virtualHost, config.Host) bool { return true }, (*Server).tuned},
+	{table("roster"), // a host that asks nobody keeps rosters in another way
+		func(h *virtualHost, next config.Host) bool { return h.service != nil && next.Roster.Asks() }, (*Server).otherService},
+	{table("auth"),
+		func(h *virtualHost, next config.Host) bool { return h.cfg.Auth.Method == next.Auth.Method }, (*Server).otherAuth},
+	{table("profile"),
+		func(h *virtualHost, next config.Host) bool { return h.profiles != nil && next.Profile.URL != "" }, (*Server).otherProfiles},
+	{table("webhooks"),
+		func(h *virtualHost, next config.Host) bool { return h.webhooks != nil && next.Webhooks.URL != "" }, (*Server).otherWebhooks},
+}
+
+func table(name string) func(key string) bool {
+	return func(key string) bool { return strings.HasPrefix(key, "host."+name+".") }
+}
+
+func keys(ofRoster ...string) func(key string) bool {
+	return func(key string) bool {
+		name, ok := strings.CutPrefix(key, "host.roster.")
+		return ok && slices.Contains(ofRoster, name)
+	}
+}
+
+// partOf gives the first part that has a key, nil when none has.
+func partOf(key string) *part {
+	if i := slices.IndexFunc(parts, func(p part) bool { return p.has(key) }); i >= 0 {
+		return &parts[i]
+	}
+	return nil
+}
+
+// prepare makes what is to be swapped.
+func (s *Server) prepare(changes []config.Change, next *config.Config) (swaps []swap, err error) {
 	for i, c := range next.Hosts {
 		h := s.hostNamed(c.Name)
-		if h == nil || h.service == nil || !slices.ContainsFunc(changes, func(one config.Change) bool {
-			return one.Host == c.Name && ofService(one) && s.takes(one, next)
-		}) {
-			continue
-		}
-		client, err := s.newClient(h, next, i)
-		if err != nil {
-			for _, one := range made {
-				one.Close()
+		for n := range parts {
+			p := &parts[n]
+			if h == nil || !slices.ContainsFunc(changes, func(one config.Change) bool {
+				return one.Host == c.Name && partOf(one.Key) == p && s.takes(one, next)
+			}) {
+				continue
 			}
-			return nil, err
+			one, err := p.make(s, h, next, i)
+			if err != nil {
+				for _, made := range swaps {
+					made.drop()
+				}
+				return nil, err
+			}
+			swaps = append(swaps, one)
 		}
-		made[h] = client
 	}
-	return made, nil
+	return swaps, nil
+}
+
+func (s *Server) tuned(h *virtualHost, next *config.Config, i int) (swap, error) {
+	r := next.Hosts[i].Roster
+	return swap{func() { h.engine.Tune(roster.Tuning{MaxAge: r.MaxAge, LoginWait: r.LoginWait, Guard: r.Guard}) }, func() {}}, nil
+}
+
+func (s *Server) otherService(h *virtualHost, next *config.Config, i int) (swap, error) {
+	client, err := s.newClient(h, next, i)
+	if err != nil {
+		return swap{}, err
+	}
+	return swap{func() { h.service.replace(client) }, client.Close}, nil
+}
+
+// otherAuth leaves what the old one has kept, connections of a minute and a half at most, to the garbage collector.
+func (s *Server) otherAuth(h *virtualHost, next *config.Config, i int) (swap, error) {
+	sasl, err := s.newAuth(s.alive, h, next, i)
+	if err != nil {
+		return swap{}, err
+	}
+	return swap{func() { h.sasl.Store(sasl) }, func() {}}, nil
+}
+
+func (s *Server) otherProfiles(h *virtualHost, next *config.Config, i int) (swap, error) {
+	client, err := s.newDocuments(h, next, i)
+	if err != nil {
+		return swap{}, err
+	}
+	return swap{func() { h.profiles.source.replace(client) }, client.Close}, nil
+}
+
+func (s *Server) otherWebhooks(h *virtualHost, next *config.Config, i int) (swap, error) {
+	o, err := s.webhookOptions(h, next, i)
+	if err != nil {
+		return swap{}, err
+	}
+	move, err := h.webhooks.Move(o)
+	if err != nil {
+		return swap{}, next.KeyError(config.HostKey(i, "webhooks.url"), err)
+	}
+	return swap{move, func() {}}, nil
 }
 
 func (s *Server) hostNamed(name string) *virtualHost {
@@ -76,8 +175,7 @@ func (s *Server) hostNamed(name string) *virtualHost {
 	return nil
 }
 
-// takes tells whether a change takes effect without a restart. Hosts neither come nor go, and whether one has a service at all
-// does not change: its rosters are kept in another way then.
+// takes tells whether a change takes effect without a restart. Hosts neither come nor go.
 func (s *Server) takes(c config.Change, next *config.Config) bool {
 	if !c.Live || c.Host == "" {
 		return c.Live
@@ -87,8 +185,6 @@ func (s *Server) takes(c config.Change, next *config.Config) bool {
 	if h == nil || i < 0 {
 		return false
 	}
-	return !ofService(c) || h.service != nil && next.Hosts[i].Roster.Asks()
+	p := partOf(c.Key)
+	return p == nil || p.can(h, next.Hosts[i])
 }
-
-// ofService tells whether a key is about a host's service.
-func ofService(c config.Change) bool { return strings.HasPrefix(c.Key, "host.roster.") }

@@ -60,7 +60,6 @@ type Server struct {
 	directory *contacts.Directory
 	personal  *pep.Directory
 	hosts     []*virtualHost
-	sasl      map[string]*auth.Server
 	certs     certificates     // nil: no TLS
 	acme      *certs.ACME      // the same, when it is an authority that gives them
 	clientCAs *certs.ClientCAs // nil: clients are asked for no certificate
@@ -99,7 +98,7 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, loaded: cfg, opts: o, log: o.Log,
-		registry: host.NewRegistry(), directory: contacts.NewDirectory(), personal: pep.NewDirectory(), sasl: make(map[string]*auth.Server),
+		registry: host.NewRegistry(), directory: contacts.NewDirectory(), personal: pep.NewDirectory(),
 		metrics: metrics.New(o.Version), memory: newAllowance(cfg.Limits.Memory),
 		ready: make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
 	}
@@ -134,26 +133,39 @@ func (s *Server) build(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.c2s = c2s.New(s.accepting, c2s.Options{
-		Hosts:          c2s.HostsOf(s.registry, s.sasl),
-		Domain:         s.cfg.Hosts[0].Name,
-		RequireTLS:     s.cfg.TLS.Require,
-		ProxiedTLS:     !s.cfg.SignInNeedsTLS("http"),
-		PreAuthTimeout: s.cfg.Limits.PreAuthTimeout,
-		PreAuth:        xmlstream.Limits{Bytes: s.cfg.Limits.PreAuthBytes},
-		Limits:         xmlstream.Limits{Bytes: s.cfg.Limits.StanzaBytes},
-		PerAddress:     s.cfg.Limits.PreAuthPerAddress,
-		Pace:           c2s.Pace{Rate: s.cfg.Limits.Rate, Burst: s.cfg.Limits.Burst, Exempt: s.cfg.Limits.RateExempt},
-		Full:           s.memory.full.Load,
-		Features:       s.streamFeatures,
-		Log:            s.log,
-	})
+	s.c2s = c2s.New(s.accepting, s.streams(s.cfg.Limits))
 	s.bosh = bosh.Handler(s.c2s, bosh.Options{
 		Origins: s.cfg.HTTP.Origins, Proxies: s.cfg.HTTP.TrustedProxies, WriteStall: s.cfg.Limits.WriteStall, Log: s.log,
 	})
 	s.admin = s.newAdmin()
 	s.http, err = s.newHTTP()
 	return err
+}
+
+// streams says how clients' streams are negotiated within limits.
+func (s *Server) streams(l config.Limits) c2s.Options {
+	return c2s.Options{
+		Hosts:          c2s.HostsOf(s.registry, s.sasl),
+		Domain:         s.cfg.Hosts[0].Name,
+		RequireTLS:     s.cfg.TLS.Require,
+		ProxiedTLS:     !s.cfg.SignInNeedsTLS("http"),
+		PreAuthTimeout: l.PreAuthTimeout,
+		PreAuth:        xmlstream.Limits{Bytes: l.PreAuthBytes},
+		Limits:         xmlstream.Limits{Bytes: l.StanzaBytes},
+		PerAddress:     l.PreAuthPerAddress,
+		Pace:           c2s.Pace{Rate: l.Rate, Burst: l.Burst, Exempt: l.RateExempt},
+		Full:           s.memory.full.Load,
+		Features:       s.streamFeatures,
+		Log:            s.log,
+	}
+}
+
+// sasl is the SASL server of a host, nil for one that is not ours.
+func (s *Server) sasl(domain string) *auth.Server {
+	if h := s.hostNamed(domain); h != nil {
+		return h.sasl.Load()
+	}
+	return nil
 }
 
 // OpenStore opens the database of a configuration, for a server or for a program beside it.

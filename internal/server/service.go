@@ -4,60 +4,86 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"rollcall/internal/config"
 	"rollcall/internal/rosterhttp"
 )
 
-// service is who a host asks for rosters: a client that may be replaced by another while it is used.
-type service struct {
-	now atomic.Pointer[rosterhttp.Client]
-
+// A replaceable is a client of an application that may be replaced by another while it is used.
+type replaceable[C client] struct {
 	mu      sync.Mutex
-	retired map[*rosterhttp.Client]*time.Timer
+	now     C
+	retired map[C]*time.Timer
+}
+
+type client interface {
+	comparable
+	Close()
 }
 
 // retirement is how long a client that was replaced has for what it was asked before.
 const retirement = time.Minute
 
-func newService(c *rosterhttp.Client) *service {
-	s := &service{retired: map[*rosterhttp.Client]*time.Timer{}}
-	s.now.Store(c)
-	return s
+func newReplaceable[C client](c C) *replaceable[C] {
+	return &replaceable[C]{now: c, retired: map[C]*time.Timer{}}
 }
 
-func (s *service) client() *rosterhttp.Client { return s.now.Load() }
-
-// Fetch implements roster.Source.
-func (s *service) Fetch(ctx context.Context, r rosterhttp.Request) (rosterhttp.Result, error) {
-	return s.client().Fetch(ctx, r)
+func (r *replaceable[C]) client() C {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
 }
 
 // replace has another client asked from now on. What the one before was asked, it answers.
-func (s *service) replace(by *rosterhttp.Client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.now.Swap(by)
-	s.retired[old] = time.AfterFunc(retirement, func() {
+func (r *replaceable[C]) replace(by C) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.now
+	r.now = by
+	r.retired[old] = time.AfterFunc(retirement, func() {
 		old.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.retired, old)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.retired, old)
 	})
 }
 
 // close is for the end, when nobody asks any more.
-func (s *service) close() {
-	s.client().Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for old, timer := range s.retired {
+func (r *replaceable[C]) close() {
+	r.client().Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for old, timer := range r.retired {
 		timer.Stop()
 		old.Close()
 	}
-	clear(s.retired)
+	clear(r.retired)
+}
+
+// service is who a host asks for rosters.
+type service struct {
+	*replaceable[*rosterhttp.Client]
+}
+
+// Fetch implements roster.Source.
+func (s service) Fetch(ctx context.Context, r rosterhttp.Request) (rosterhttp.Result, error) {
+	return s.client().Fetch(ctx, r)
+}
+
+// documents is who a host asks for profiles.
+type documents struct {
+	*replaceable[*rosterhttp.Documents]
+}
+
+// User implements profile.Source.
+func (d documents) User(ctx context.Context, user, etag string, most int64, notified bool) (rosterhttp.Content, error) {
+	return d.client().User(ctx, user, etag, most, notified)
+}
+
+// Image implements profile.Source.
+func (d documents) Image(ctx context.Context, user, reference, etag string, most int64, notified bool) (rosterhttp.Content, error) {
+	return d.client().Image(ctx, user, reference, etag, most, notified)
 }
 
 // newClient makes the client of a host's service. i is the host's place in the configuration that c is from.

@@ -82,7 +82,7 @@ func (s *Server) newLeases(h *virtualHost) *lease.Leases {
 // makeToken lets the admin API make tokens of a host's users.
 func (s *Server) makeToken(h *virtualHost) func(context.Context, string, time.Duration) (admin.Token, error) {
 	return func(ctx context.Context, user string, ttl time.Duration) (admin.Token, error) {
-		t, err := s.sasl[h.cfg.Name].MakeToken(ctx, user, ttl)
+		t, err := h.sasl.Load().MakeToken(ctx, user, ttl)
 		switch {
 		case errors.Is(err, auth.ErrNoTokens):
 			err = admin.ErrNoTokens

@@ -34,7 +34,7 @@ type users struct {
 }
 
 func (s *Server) newUsers(h *virtualHost) *users {
-	return &users{accounts: accounts{s.store, h.cfg.Name}, sasl: func() *auth.Server { return s.sasl[h.cfg.Name] },
+	return &users{accounts: accounts{s.store, h.cfg.Name}, sasl: h.sasl.Load,
 		registry: s.registry, log: h.log, barred: map[string]time.Time{}, time: s.cfg.Limits.PreAuthTimeout + time.Minute}
 }
 

@@ -15,17 +15,12 @@ import (
 
 // addWebhooks makes what tells a host's application of events, if there is anybody to tell.
 func (s *Server) addWebhooks(h *virtualHost, i int) error {
-	c := h.cfg.Webhooks
-	if c.URL == "" {
+	if h.cfg.Webhooks.URL == "" {
 		return nil
 	}
-	key, err := config.WebhookKey(c.Secret)
+	o, err := s.webhookOptions(h, s.cfg, i)
 	if err != nil {
-		return s.cfg.KeyError(config.HostKey(i, "webhooks.secret"), err)
-	}
-	o := webhook.Options{
-		Host: h.cfg.Name, URL: c.URL, Key: key, UserAgent: "rollcall/" + s.opts.Version, MaxAge: c.MaxAge,
-		Log: s.log.With("host", h.cfg.Name), Told: h.metrics.EventTold, Dial: s.opts.DialRoster,
+		return err
 	}
 	if s.store != nil {
 		o.Outbox = outbox{s.store, h.cfg.Name}
@@ -34,6 +29,19 @@ func (s *Server) addWebhooks(h *virtualHost, i int) error {
 		return s.cfg.KeyError(config.HostKey(i, "webhooks.url"), err)
 	}
 	return nil
+}
+
+// webhookOptions says where a host's events go. i is the host's place in the configuration that from is.
+func (s *Server) webhookOptions(h *virtualHost, from *config.Config, i int) (webhook.Options, error) {
+	c := from.Hosts[i].Webhooks
+	key, err := config.WebhookKey(c.Secret)
+	if err != nil {
+		return webhook.Options{}, from.KeyError(config.HostKey(i, "webhooks.secret"), err)
+	}
+	return webhook.Options{
+		Host: h.cfg.Name, URL: c.URL, Key: key, UserAgent: "rollcall/" + s.opts.Version, MaxAge: c.MaxAge,
+		Log: h.log, Told: h.metrics.EventTold, Dial: s.opts.DialRoster,
+	}, nil
 }
 
 // tells gives a function that tells the application of events of a kind, nil where it does not want to hear of them.

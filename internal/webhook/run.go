@@ -40,9 +40,10 @@ type result struct {
 // worker is the state of Run, which alone touches it.
 type worker struct {
 	*Sender
-	items    []*item // the first that were not removed, in order
-	last     int64   // the last event that was loaded
-	all      bool    // there were no more
+	asked    *destination // the last that was asked
+	items    []*item      // the first that were not removed, in order
+	last     int64        // the last event that was loaded
+	all      bool         // there were no more
 	active   int
 	failures int       // of the application, since it last answered
 	pause    time.Time // until then it is not asked
@@ -100,9 +101,13 @@ func (w *worker) load(ctx context.Context) (wait time.Duration) {
 // can change anything.
 func (w *worker) start(ctx context.Context) (wait time.Duration) {
 	now := time.Now()
+	to := w.to.Load()
+	if to != w.asked {
+		w.asked, w.pause, w.failures = to, time.Time{}, min(w.failures, 1) // with 1 it is news when it answers
+	}
 	var gone []int64
 	w.items = slices.DeleteFunc(w.items, func(it *item) bool {
-		if it.busy || now.Sub(it.At) <= w.o.MaxAge {
+		if it.busy || now.Sub(it.At) <= to.maxAge {
 			return false
 		}
 		w.o.Told("expired")

@@ -63,22 +63,26 @@ type Options struct {
 
 // Sender tells the events of one host. Its methods may be called by any goroutine.
 type Sender struct {
-	o         Options
-	target    *url.URL
+	o         Options // but for what is in to
+	to        atomic.Pointer[destination]
 	transport *http.Transport
 	wake      chan struct{} // has one when something was added
 	overflow  atomic.Int64  // events that found no room since that was last said
 	said      atomic.Int64  // when, in seconds since 1970
 }
 
+// destination is where events go, and how.
+type destination struct {
+	url    string
+	key    []byte
+	maxAge time.Duration
+}
+
 // New checks the options.
 func New(o Options) (*Sender, error) {
-	target, err := url.Parse(o.URL)
-	if err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "" || target.User != nil || target.Fragment != "" {
-		return nil, errors.New(`webhook: the URL must be one like "https://app.example.com/hooks", without a user or a fragment`)
-	}
-	if o.MaxAge <= 0 {
-		o.MaxAge = 24 * time.Hour
+	to, err := newDestination(o)
+	if err != nil {
+		return nil, err
 	}
 	if o.Most <= 0 {
 		o.Most = 100_000
@@ -96,11 +100,34 @@ func New(o Options) (*Sender, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: o.Timeout}).DialContext
 	}
-	return &Sender{o: o, target: target, wake: make(chan struct{}, 1), transport: &http.Transport{
+	s := &Sender{o: o, wake: make(chan struct{}, 1), transport: &http.Transport{
 		Proxy: nil, DialContext: dial, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: o.Timeout,
 		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: concurrency, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression: true,
-	}}, nil
+	}}
+	s.to.Store(to)
+	return s, nil
+}
+
+func newDestination(o Options) (*destination, error) {
+	target, err := url.Parse(o.URL)
+	if err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "" || target.User != nil || target.Fragment != "" {
+		return nil, errors.New(`webhook: the URL must be one like "https://app.example.com/hooks", without a user or a fragment`)
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = 24 * time.Hour
+	}
+	return &destination{url: target.String(), key: o.Key, maxAge: o.MaxAge}, nil
+}
+
+// Move checks the URL, Key and MaxAge of other options. After move every request goes there; one that is under way ends as it
+// began. An application that was down is tried at once.
+func (s *Sender) Move(o Options) (move func(), err error) {
+	to, err := newDestination(o)
+	return func() {
+		s.to.Store(to)
+		s.signal()
+	}, err
 }
 
 // Tell adds an event; it does not wait. data is its member "data" beside user and host; values are strings, numbers, booleans
@@ -162,14 +189,15 @@ const (
 func (s *Sender) deliver(ctx context.Context, e Event) (v verdict, after time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target.String(), bytes.NewReader(e.Body))
+	to := s.to.Load()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(e.Body))
 	if err != nil {
 		return refused, 0, err
 	}
 	id, timestamp := s.o.Host+"-"+strconv.FormatInt(e.ID, 36), strconv.FormatInt(time.Now().Unix(), 10)
 	req.Header = http.Header{
 		"Content-Type": {"application/json"}, "User-Agent": {s.o.UserAgent},
-		HeaderID: {id}, HeaderTimestamp: {timestamp}, HeaderSignature: {Signature(s.o.Key, id, timestamp, e.Body)},
+		HeaderID: {id}, HeaderTimestamp: {timestamp}, HeaderSignature: {Signature(to.key, id, timestamp, e.Body)},
 	}
 	res, err := s.transport.RoundTrip(req) // and not a http.Client: no redirects, no cookies
 	if err != nil {

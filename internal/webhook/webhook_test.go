@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ type application struct {
 	ids      map[string]string
 	requests int
 	at, most int
+	key      string // of the signatures
 	results  map[string]int
 }
 
@@ -45,7 +47,7 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.t.Error(err)
 	}
 	id, timestamp := r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp")
-	if got, want := r.Header.Get("webhook-signature"), webhook.Signature([]byte(key), id, timestamp, body); got != want {
+	if got, want := r.Header.Get("webhook-signature"), webhook.Signature([]byte(a.key), id, timestamp, body); got != want {
 		a.t.Errorf("the signature is %q, want %q", got, want)
 	}
 	if seconds, err := strconv.ParseInt(timestamp, 10, 64); err != nil || seconds != time.Now().Unix() {
@@ -84,7 +86,7 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // told plays with a Sender in a bubble of fake time.
 func told(t *testing.T, o webhook.Options, answer func(data map[string]any) int, play func(a *application, s *webhook.Sender)) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &application{t: t, answer: answer, ids: map[string]string{}, results: map[string]int{}, header: http.Header{}}
+		a := &application{t: t, answer: answer, key: key, ids: map[string]string{}, results: map[string]int{}, header: http.Header{}}
 		l := xmpptest.NewPipeListener(80)
 		server := &http.Server{Handler: a}
 		go server.Serve(l)
@@ -294,4 +296,28 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+}
+
+// Another key signs what is told from then on, what has waited included.
+func TestMove(t *testing.T) {
+	status := atomic.Int32{}
+	status.Store(503)
+	told(t, webhook.Options{}, func(map[string]any) int { return int(status.Load()) }, func(a *application, s *webhook.Sender) {
+		s.Tell("john", "test", map[string]any{"n": 1})
+		time.Sleep(time.Hour)
+		a.expect("while it is down")
+		if _, err := s.Move(webhook.Options{URL: "mailto:john@localhost"}); err == nil {
+			t.Error("a URL that is none was taken")
+		}
+		a.mu.Lock()
+		a.key = "another-key-of-24-bytes!"
+		a.mu.Unlock()
+		status.Store(200)
+		move, err := s.Move(webhook.Options{URL: "http://app/elsewhere", Key: []byte(a.key)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		move()
+		a.expect("at once after it has moved", "john 1")
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,7 +24,7 @@ import (
 type Options struct {
 	Hosts      []string // localhost when there is none
 	Config     []string // lines of the configuration outside hosts
-	HostConfig []string // lines of the configuration of every host
+	HostConfig []string // lines of the configuration of every host; auth.method among them is in place of that of the other options
 	PushOnly   bool     // there is no roster.url
 	Accounts   []string // users who have accounts, with the password "secret"; none: anybody with any password
 	DataDir    string   // a folder for the accounts
@@ -50,7 +51,7 @@ type World struct {
 	serving   sync.WaitGroup
 
 	// Of the server that is running:
-	mu        sync.Mutex // of the listeners: requests are sent while it is restarted
+	mu        sync.Mutex // of the listeners and options: requests are sent while it is restarted, or takes others over
 	c2s, http *PipeListener
 	srv       *server.Server
 	cancel    context.CancelFunc
@@ -105,7 +106,7 @@ func (w *World) addAccounts() error {
 
 // boot starts the server.
 func (w *World) boot() error {
-	cfg, err := w.parse()
+	cfg, err := w.options.parse()
 	if err != nil {
 		return err
 	}
@@ -146,48 +147,57 @@ func (w *World) boot() error {
 	}
 }
 
-func (w *World) parse() (*config.Config, error) {
-	return config.Parse("the dialogue's configuration", w.toml())
+func (o *Options) parse() (*config.Config, error) {
+	return config.Parse("the dialogue's configuration", o.toml())
 }
 
 // Reload has the server read another configuration, as on SIGHUP, and gives the keys that took effect.
 func (w *World) Reload(o Options) (live []string, err error) {
-	before := w.options
-	w.options.Hosts, w.options.Config, w.options.HostConfig, w.options.PushOnly = o.Hosts, o.Config, o.HostConfig, o.PushOnly
-	if len(o.Hosts) == 0 {
-		w.options.Hosts = before.Hosts
+	next := w.options
+	next.Config, next.HostConfig, next.PushOnly = o.Config, o.HostConfig, o.PushOnly
+	if len(o.Hosts) > 0 {
+		next.Hosts = o.Hosts
 	}
-	cfg, err := w.parse()
-	if err == nil {
-		live, err = w.srv.Reload(cfg)
-	}
+	cfg, err := next.parse()
 	if err != nil {
-		w.options = before
+		return nil, err
+	}
+	if live, err = w.srv.Reload(cfg); err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.options = next
 	}
 	return live, err
 }
 
-func (w *World) toml() []byte {
+func (o *Options) toml() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "data_dir = '%s'\n%s\n", w.options.DataDir, strings.Join(w.options.Config, "\n"))
+	fmt.Fprintf(&b, "data_dir = '%s'\n%s\n", o.DataDir, strings.Join(o.Config, "\n"))
 	method := "auth.method = 'open'"
-	if len(w.options.Accounts) > 0 {
+	if len(o.Accounts) > 0 {
 		fmt.Fprintf(&b, "admin.token = '%s'\n", accountsToken)
 		method = "auth.method = 'accounts'\nauth.plain = true"
 	}
+	if slices.ContainsFunc(o.HostConfig, func(line string) bool { return strings.HasPrefix(line, "auth.method") }) {
+		method = ""
+	}
 	url := "roster.url = 'http://app/contacts/%s'"
-	if w.options.PushOnly {
+	if o.PushOnly {
 		url = ""
 	}
-	for _, h := range w.options.Hosts {
+	for _, h := range o.Hosts {
 		fmt.Fprintf(&b, "[[host]]\nname = '%s'\n%s\n%s\n%s\n",
-			h, method, url, strings.Join(w.options.HostConfig, "\n"))
+			h, method, url, strings.Join(o.HostConfig, "\n"))
 	}
 	return b.Bytes()
 }
 
 // Host gives the name of the first host.
-func (w *World) Host() string { return w.options.Hosts[0] }
+func (w *World) Host() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.options.Hosts[0]
+}
 
 // Connect signs a user of the first host in.
 func (w *World) Connect(ctx context.Context, user, resource string) (*Client, error) {
@@ -210,7 +220,7 @@ func (w *World) Notify(host, query, body string) (status int, answer []byte, err
 // Ask sends a request to the HTTP API, from this machine. A PATCH is a merge patch.
 func (w *World) Ask(method, url, body string) (status int, answer []byte, err error) {
 	w.mu.Lock()
-	listener := w.http
+	listener, accounts := w.http, len(w.options.Accounts) > 0
 	w.mu.Unlock()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -224,7 +234,7 @@ func (w *World) Ask(method, url, body string) (status int, answer []byte, err er
 	if method == http.MethodPatch {
 		req.Header.Set("Content-Type", "application/merge-patch+json")
 	}
-	if len(w.options.Accounts) > 0 {
+	if accounts {
 		req.Header.Set("Authorization", "Bearer "+accountsToken)
 	}
 	res, err := client.Do(req)
