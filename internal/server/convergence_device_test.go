@@ -38,6 +38,7 @@ type device struct {
 	asks      map[string]string // requests for the roster that wait, with the version that was said ("-" for none)
 	number    int
 	versioned bool // it has said a version
+	wavers    bool // it has begun to say a version, or no longer does, and the server may not have heard it yet
 	answered  bool // it has got the roster
 	refused   bool // it got an error instead: the roster comes in pushes
 	doubtful  bool // its version may not have been known then
@@ -74,7 +75,7 @@ func (d *device) connect() {
 // leave forgets what belongs to a session.
 func (d *device) leave() {
 	d.client, d.asks = nil, nil
-	d.versioned, d.answered, d.refused, d.doubtful, d.unknown, d.available = false, false, false, false, false, false
+	d.versioned, d.wavers, d.answered, d.refused, d.doubtful, d.unknown, d.available = false, false, false, false, false, false, false
 }
 
 // drop cuts the connection.
@@ -128,6 +129,7 @@ func (d *device) ask(with int) {
 	if said != "-" {
 		attr = fmt.Sprintf(" ver='%s'", said)
 	}
+	d.wavers = d.versioned != (said != "-")
 	d.versioned = said != "-"
 	d.astray = d.astray || d.town.unreadable
 	d.number++
@@ -188,6 +190,7 @@ func (d *device) hearAnswer(el *xmlstream.Element) {
 		return
 	}
 	delete(d.asks, el.Attr("id"))
+	d.wavers = false
 	d.town.counts[fmt.Sprintf("answers: %s, %v", el.Attr("type"), el.Child(ns.Roster, "query") != nil)]++
 	query := el.Child(ns.Roster, "query")
 	stranger := d.ver == "" || d.astray // the server may not know what it has
@@ -289,18 +292,19 @@ func (d *device) hearPush(el *xmlstream.Element) {
 // got notes the version that a client has now. Who has the same version has the same roster.
 func (d *device) got(query *xmlstream.Element) {
 	ver := query.Attr("ver")
-	if d.versioned != (ver != "") && !d.refused {
+	if d.versioned != (ver != "") && !d.refused && !d.wavers {
 		d.town.fail("a version to a client that keeps none, or none to one that does", "%s: %s", d, query)
 	}
-	if ver == "" {
+	switch {
+	case ver == "":
 		return
-	}
-	if ver != d.ver {
+	case !d.versioned: // it crossed a request without a version
+	case ver != d.ver:
 		if d.doubtful && d.unknown {
 			d.town.fail("a version for a roster that nobody knows", "%s: %s", d, query)
 		}
 		d.ver, d.astray, d.doubtful = ver, false, false
-	} else if d.doubtful {
+	case d.doubtful:
 		d.inexact, d.unknown = true, true
 	}
 	v := d.user.seen[ver]
