@@ -25,8 +25,9 @@ type Mail struct {
 	Box   store.Mailbox // nil: what nobody takes is refused
 	Lasts bool
 	Limit int // messages that may wait for one account; more are refused with resource-constraint
-	// Known tells whether there is such a user, of whom no session is bound; nil: anybody may be.
-	Known func(ctx context.Context, username string) (bool, error)
+	// Known says what the box is to know of a recipient of whom no session is bound, before it keeps a message for that name.
+	// It does not wait. nil: nothing, anybody may be.
+	Known func(from, to jid.JID) store.Known
 	// Stored and Refused are told of messages that were stored, and that were not; may be nil.
 	Stored, Refused func()
 }
@@ -97,10 +98,6 @@ func (h *Host) waits(p *Passage, sessions []*session.Session) bool {
 
 // accept has a message stored before it is handed on.
 func (h *Host) accept(ctx context.Context, p *Passage, sessions []*session.Session) {
-	if err := h.known(ctx, p.To, sessions); err != nil {
-		h.replyError(p, err)
-		return
-	}
 	if err := h.askArchives(ctx, p); err != nil {
 		h.replyError(p, err)
 		return
@@ -108,7 +105,7 @@ func (h *Host) accept(ctx context.Context, p *Passage, sessions []*session.Sessi
 	b := h.boxes.get(p.To.Local())
 	l := &letter{p: p, wire: p.Wire(), kept: true}
 	release := p.Hold()
-	entries := h.entries(p, l.wire, b.limit(h, sessions))
+	entries := h.entries(p, l.wire, b.limit(h, sessions), h.known(p, sessions))
 	b.enter(l)
 	h.opts.Mail.Box.Append(entries, func(ids []store.ID, err error) {
 		defer h.boxes.put(b)
@@ -153,24 +150,19 @@ func (h *Host) askArchives(ctx context.Context, p *Passage) (err error) {
 	return err
 }
 
-// known is an error when nobody can have that address.
-func (h *Host) known(ctx context.Context, to jid.JID, sessions []*session.Session) error {
+// known is what is to be known of a recipient.
+func (h *Host) known(p *Passage, sessions []*session.Session) store.Known {
 	if h.opts.Mail.Known == nil || len(sessions) > 0 {
-		return nil
+		return store.Anybody
 	}
-	ok, err := h.opts.Mail.Known(ctx, to.Local())
-	switch {
-	case err != nil:
-		return h.refusal(err)
-	case !ok:
-		return stanza.NewError(stanza.ServiceUnavailable, "")
-	}
-	return nil
+	return h.opts.Mail.Known(p.From.Bare(), p.To.Bare())
 }
 
 // refusal is what a sender is told whose message cannot be stored.
 func (h *Host) refusal(err error) error {
 	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return stanza.NewError(stanza.ServiceUnavailable, "")
 	case errors.Is(err, store.ErrLimit):
 		return stanza.NewError(stanza.ResourceConstraint, "too many messages wait for the recipient already")
 	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrUnavailable):
@@ -180,20 +172,20 @@ func (h *Host) refusal(err error) error {
 }
 
 // entries are what is stored of a message: the recipient's copy, and the sender's where it is in an archive.
-func (h *Host) entries(p *Passage, w stanza.Wire, limit int) []store.Entry {
+func (h *Host) entries(p *Passage, w stanza.Wire, limit int, known store.Known) []store.Entry {
 	id := cmp.Or(payload.OriginID(p.Element), p.ID)
 	if len(id) > store.MaxStanzaID {
 		id = ""
 	}
 	self := p.From.Bare() == p.To.Bare()
 	to := store.Entry{Host: p.To.Domain(), Username: p.To.Local(), With: p.From.Bare().String(), Resource: p.From.Resource(), At: time.Now(),
-		Kind: int64(p.traits), StanzaID: id, Stanza: w.AppendTo(nil), Archived: p.archive&Recipient != 0 || self && p.archive != 0, Undelivered: true, Limit: limit}
+		Kind: int64(p.traits), StanzaID: id, Stanza: w.AppendTo(nil), Archived: p.archive&Recipient != 0 || self && p.archive != 0, Undelivered: true, Limit: limit, Known: known}
 	if p.archive&Sender == 0 || self {
 		return []store.Entry{to}
 	}
 	from := to
 	from.Host, from.Username, from.With, from.Resource = p.From.Domain(), p.From.Local(), p.To.Bare().String(), p.To.Resource()
-	from.Archived, from.Undelivered, from.Limit = true, false, 0
+	from.Archived, from.Undelivered, from.Limit, from.Known = true, false, 0, store.Anybody
 	return []store.Entry{to, from}
 }
 
@@ -207,13 +199,9 @@ func (h *Host) keep(ctx context.Context, p *Passage) bool {
 		// It is about this moment, and news to nobody later.
 		return p.traits&HasBody == 0
 	}
-	if err := h.known(ctx, p.To, nil); err != nil {
-		h.replyError(p, err)
-		return true
-	}
 	b := h.boxes.get(p.To.Local())
 	defer h.boxes.put(b)
-	m.Box.Append(h.entries(p, p.Wire(), m.Limit), func(_ []store.ID, err error) {
+	m.Box.Append(h.entries(p, p.Wire(), m.Limit, h.known(p, h.online.of(p.To.Local()))), func(_ []store.ID, err error) {
 		m.count(err)
 		if err != nil {
 			h.replyError(p, h.refusal(err))

@@ -29,7 +29,7 @@ func memoryCostOf(m store.Message) int {
 	return memoryCost + len(m.Stanza) + len(m.With) + len(m.StanzaID)
 }
 
-// Append implements store.Mailbox. Only what is undelivered is kept.
+// Append implements store.Mailbox. Only what is undelivered is kept, and nobody is known here.
 func (m *memoryMail) Append(entries []store.Entry, done func(ids []store.ID, err error)) {
 	ids, err := m.add(entries)
 	done(ids, err)
@@ -42,10 +42,12 @@ func (m *memoryMail) add(entries []store.Entry) ([]store.ID, error) {
 	for _, e := range entries {
 		m.last++
 		message := store.Message{ID: m.last, Entry: e}
-		message.Limit = 0
+		message.Limit, message.Known = 0, store.Anybody
 		a := account{e.Host, e.Username}
 		switch {
 		case !e.Undelivered:
+		case e.Known != store.Anybody:
+			return nil, fmt.Errorf("host: the mailbox of %s@%s: %w", e.Username, e.Host, store.ErrNotFound)
 		case e.Limit > 0 && len(m.boxes[a]) >= e.Limit:
 			return nil, fmt.Errorf("host: the mailbox of %s@%s: %w", e.Username, e.Host, store.ErrLimit)
 		case memoryCostOf(message) > m.room:

@@ -62,6 +62,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),
 	}
+	if h.cfg.Auth.Method != config.AuthAnonymous {
+		all = append(all, h.members.feature())
+	}
 	if h.keepsMail() {
 		all = append(all, offline.New())
 	}

@@ -29,6 +29,7 @@ type virtualHost struct {
 	profiles *profiles       // nil when users write their own vCards
 	webhooks *webhook.Sender // nil when nobody is told
 	leases   *lease.Leases
+	members  *members
 	users    *users // nil where users have no accounts here
 }
 
@@ -59,6 +60,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	}
 	h.sasl.Store(sasl)
 	h.leases = s.newLeases(h)
+	h.members = s.newMembers(h)
 	if c.Auth.Method == config.AuthAccounts {
 		h.users = s.newUsers(h)
 	}

@@ -1,11 +1,9 @@
 package server
 
 import (
-	"context"
-	"errors"
-
 	"rollcall/internal/config"
 	"rollcall/internal/host"
+	"rollcall/internal/jid"
 	"rollcall/internal/store"
 )
 
@@ -35,6 +33,10 @@ func (s *Server) messages(h *virtualHost) Messages {
 	return nil
 }
 
+// mail says where messages wait for a host's users, and whom it takes for one. Where users have accounts they are those who have
+// one, or have signed in. Where an application or an authority knows them it is not asked about each message, and often cannot
+// be: users are those who have signed in, those of whom the application has given a roster, and the sender's own contacts, who
+// come from the application too.
 func (s *Server) mail(h *virtualHost) host.Mail {
 	m := host.Mail{Limit: h.cfg.Offline.MaxMessages}
 	if lasting := s.messages(h); lasting != nil {
@@ -42,13 +44,15 @@ func (s *Server) mail(h *virtualHost) host.Mail {
 	} else if h.keepsMail() {
 		m.Box = host.NewMemory(memoryMail)
 	}
-	if h.cfg.Auth.Method == config.AuthAccounts && s.store != nil {
-		m.Known = func(ctx context.Context, username string) (bool, error) {
-			_, err := s.store.Account(ctx, h.cfg.Name, username)
-			if errors.Is(err, store.ErrNotFound) {
-				return false, nil
+	switch h.cfg.Auth.Method {
+	case config.AuthAccounts:
+		m.Known = func(jid.JID, jid.JID) store.Known { return store.Member }
+	case config.AuthHTTP, config.AuthJWT:
+		m.Known = func(from, to jid.JID) store.Known {
+			if s.directory.Lists(from, to) || h.members.has(to.Local()) {
+				return store.Anybody
 			}
-			return err == nil, err
+			return store.Listed
 		}
 	}
 	return m

@@ -39,11 +39,13 @@ type Entry struct {
 	Archived    bool // keep it in the archive, until TrimMessages
 	Undelivered bool // keep it in the mailbox, until Delivered
 	// Limit is how many messages the mailbox may have, this one included; beyond that Append fails with ErrLimit. 0: any
-	// number. One entry of an Append may have a limit.
+	// number. Known is what the store is to know of the account; Append fails with ErrNotFound when it does not. One entry of
+	// an Append may have a limit, and ask for what is known.
 	Limit int
+	Known Known
 }
 
-// A Message is an entry that was stored. Its Limit is 0.
+// A Message is an entry that was stored. Its Limit and Known are 0.
 type Message struct {
 	ID ID
 	Entry
@@ -68,7 +70,7 @@ func (e *Entry) check() error {
 }
 
 // Append stores entries, all or none, and calls done when they are on the disk, with their ids, or with the reason why they
-// are not: ErrLimit, ErrFull, ErrUnavailable, ErrInvalid. It does not wait.
+// are not: ErrNotFound, ErrLimit, ErrFull, ErrUnavailable, ErrInvalid. It does not wait.
 //
 // done is called once: by a goroutine that all writers share, so it must not block; or, when the entries are refused, before
 // Append returns. Entries that are appended earlier have smaller ids and hear of it earlier.
@@ -97,7 +99,7 @@ func (s *Store) appending(entries []Entry) (*write, error) {
 		return nil, fmt.Errorf("%w: 1 to %d can be appended together", ErrInvalid, maxEntries)
 	}
 	w := &write{ids: len(entries)}
-	limited := -1
+	conditional := -1
 	now := s.now()
 	times := make([]int64, len(entries))
 	for i := range entries {
@@ -105,11 +107,11 @@ func (s *Store) appending(entries []Entry) (*write, error) {
 		if err := e.check(); err != nil {
 			return nil, err
 		}
-		if e.Undelivered && e.Limit > 0 {
-			if limited >= 0 {
-				return nil, fmt.Errorf("%w: two of them have limits", ErrInvalid)
+		if e.Undelivered && e.Limit > 0 || e.Known != Anybody {
+			if conditional >= 0 {
+				return nil, fmt.Errorf("%w: two of them have limits, or ask for what is known", ErrInvalid)
 			}
-			limited = i
+			conditional = i
 		}
 		at := e.At
 		if at.IsZero() {
@@ -119,7 +121,7 @@ func (s *Store) appending(entries []Entry) (*write, error) {
 		w.floor = max(w.floor, times[i])
 		w.size += len(e.Stanza) + len(e.Host) + len(e.Username) + len(e.With) + len(e.Resource) + len(e.StanzaID) + writeCost
 	}
-	w.statements = func(first ID) []statement { return inserts(entries, times, first, limited) }
+	w.statements = func(first ID) []statement { return inserts(entries, times, first, conditional) }
 	return w, nil
 }
 
@@ -128,31 +130,43 @@ const (
 	insertMessage  = `INSERT INTO messages (` + messageColumns + `) `
 	twelve         = `$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12`
 	insertAlways   = insertMessage + `VALUES (` + twelve + `)`
-	// insertIfRoom: only if the mailbox has fewer than $13.
-	insertIfRoom = insertMessage + `SELECT ` + twelve + ` WHERE (SELECT COUNT(*) FROM
+	insertIf       = insertMessage + `SELECT ` + twelve + ` WHERE `
+	// hasRoom: the mailbox has fewer than $13.
+	hasRoom = ` AND (SELECT COUNT(*) FROM
 		(SELECT 1 FROM messages WHERE host = $2 AND username = $3 AND undelivered = 1 LIMIT $13) AS counted) < $13`
 	// insertWith: only if the message $13 was inserted.
 	insertWith = insertMessage + `SELECT ` + twelve + ` WHERE EXISTS (SELECT 1 FROM messages WHERE id = $13)`
 )
 
-// inserts are the statements of an Append. The one that may find no room comes first, and the others depend on it.
-func inserts(entries []Entry, times []int64, first ID, limited int) []statement {
-	all := make([]statement, 0, len(entries))
-	if limited >= 0 {
-		args := entries[limited].row(first+ID(limited), times[limited])
-		all = append(all, statement{insertIfRoom, append(args, entries[limited].Limit), ErrLimit})
+// inserts are the statements of an Append. Those of the entry that may not be stored come first, and the others depend on it.
+func inserts(entries []Entry, times []int64, first ID, conditional int) []statement {
+	all := make([]statement, 0, len(entries)+1)
+	if conditional >= 0 {
+		all = entries[conditional].insertIf(all, first+ID(conditional), times[conditional])
 	}
 	for i := range entries {
-		if i == limited {
+		if i == conditional {
 			continue
 		}
 		st := statement{query: insertAlways, args: entries[i].row(first+ID(i), times[i])}
-		if limited >= 0 {
-			st.query, st.args = insertWith, append(st.args, int64(first)+int64(limited))
+		if conditional >= 0 {
+			st.query, st.args = insertWith, append(st.args, int64(first)+int64(conditional))
 		}
 		all = append(all, st)
 	}
 	return all
+}
+
+// insertIf adds the statements that store an entry if there is such a user, and room.
+func (e *Entry) insertIf(all []statement, id ID, at int64) []statement {
+	st := statement{query: insertIf + e.Known.condition(), args: e.row(id, at)}
+	if e.Known != Anybody {
+		all = append(all, statement{ifKnown + e.Known.condition(), []any{int64(1), e.Host, e.Username}, ErrNotFound})
+	}
+	if e.Undelivered && e.Limit > 0 {
+		st.query, st.args, st.needs = st.query+hasRoom, append(st.args, e.Limit), ErrLimit
+	}
+	return append(all, st)
 }
 
 func (e *Entry) row(id ID, at int64) []any {

@@ -20,7 +20,7 @@ type model struct {
 // append is what Append does, with the ids that the Store gave.
 func (m *model) append(entries []Entry, ids []ID) {
 	for i, e := range entries {
-		e.Limit = 0
+		e.Limit, e.Known = 0, Anybody
 		m.all = append(m.all, Message{ids[i], e})
 	}
 }

@@ -87,18 +87,31 @@ func (m *Messages) append(entries []store.Entry) (ids []store.ID, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range entries {
+		if !d.knows(e) {
+			return nil, store.ErrNotFound
+		}
 		if e.Undelivered && e.Limit > 0 && len(d.messages.of(e.Host, e.Username, undelivered)) >= e.Limit {
 			return nil, store.ErrLimit
 		}
 	}
 	for _, e := range entries {
 		d.messages.last++
-		e.Limit = 0
+		e.Limit, e.Known = 0, store.Anybody
 		e.At = e.At.Truncate(time.Microsecond)
 		d.messages.all = append(d.messages.all, store.Message{ID: d.messages.last, Entry: e})
 		ids = append(ids, d.messages.last)
 	}
 	return ids, nil
+}
+
+// knows tells whether a message's recipient is known as it asks: a disk has no accounts. The caller holds the mutex.
+func (d *Disk) knows(e store.Entry) bool {
+	_, member := d.values[store.MemberKey(e.Host, e.Username)]
+	if !member && e.Known == store.Listed {
+		_, err := d.inner.Roster(context.Background(), e.Host, e.Username)
+		return err == nil
+	}
+	return member || e.Known == store.Anybody
 }
 
 func undelivered(m store.Message) bool { return m.Undelivered }

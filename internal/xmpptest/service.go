@@ -11,7 +11,7 @@ import (
 )
 
 // Service is a fake application that owns rosters: it answers GET /contacts/USER and can fail in every way that the
-// contract names. POST /hooks takes events. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
+// contract names. /auth/check_password says that everybody's password is "secret". POST /hooks takes events. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
 type Service struct {
 	mu      sync.Mutex
 	rosters map[string]string // the JSON document of each user
@@ -172,6 +172,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodPost && r.URL.Path == "/hooks" {
 		s.serveHook(w, r)
+		return
+	}
+	if r.URL.Path == "/auth/check_password" {
+		fmt.Fprint(w, r.FormValue("pass") == "secret")
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/profiles/") || strings.HasPrefix(r.URL.Path, "/avatars/") {

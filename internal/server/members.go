@@ -1,0 +1,121 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"rollcall/internal/host"
+	"rollcall/internal/session"
+	"rollcall/internal/store"
+)
+
+// members writes down who has signed in, for those who ask later whether there is such a user (store.MemberKey). Where there is no
+// store it remembers them, as many as there is room for.
+type members struct {
+	host   string
+	values store.Values // nil: there is no store
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	names   map[string]struct{} // without a store those who have signed in, otherwise those who are to be written down
+	full    bool                // one was left out, which is said once
+	changed chan struct{}       // has one when there are names to be written down
+}
+
+const (
+	maxMembers  = 50_000 // in memory
+	memberTime  = 30 * time.Second
+	memberAgain = 10 * time.Second
+)
+
+func (s *Server) newMembers(h *virtualHost) *members {
+	return &members{host: h.cfg.Name, values: s.values(), log: h.log, names: make(map[string]struct{}), changed: make(chan struct{}, 1)}
+}
+
+func (m *members) feature() host.Feature {
+	f := host.Feature{Name: "members", Opened: m.opened}
+	if m.values != nil {
+		f.Run = m.run
+	}
+	return f
+}
+
+// opened notes that somebody is there. Who is left out is noted at the next sign-in.
+func (m *members) opened(_ context.Context, s *session.Session) {
+	m.mu.Lock()
+	_, there := m.names[s.JID().Local()]
+	fits := there || len(m.names) < maxMembers
+	if fits {
+		m.names[s.JID().Local()] = struct{}{}
+	}
+	first := !fits && !m.full
+	m.full = m.full || !fits
+	m.mu.Unlock()
+	if first {
+		m.log.Warn("too many users sign in to write down all of them: messages from others than their contacts may be refused")
+	}
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// has tells whether somebody is remembered here.
+func (m *members) has(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, is := m.names[name]
+	return is
+}
+
+// run writes them down.
+func (m *members) run(ctx context.Context) error {
+	again := time.NewTimer(memberAgain)
+	again.Stop()
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.changed:
+		case <-again.C:
+		}
+		if err := m.write(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("who has signed in is not written down yet", "error", err)
+			again.Reset(memberAgain)
+		}
+	}
+}
+
+func (m *members) write(ctx context.Context) error {
+	m.mu.Lock()
+	names := make([]string, 0, len(m.names))
+	for name := range m.names {
+		names = append(names, name)
+	}
+	m.mu.Unlock()
+	for _, name := range names {
+		if err := m.writeOne(ctx, name); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		delete(m.names, name)
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// writeOne writes once for each user: it is read before, since most are there.
+func (m *members) writeOne(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, memberTime)
+	defer cancel()
+	key := store.MemberKey(m.host, name)
+	_, err := m.values.Value(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		err = m.values.SetValue(ctx, key, nil, 0)
+	}
+	return err
+}
