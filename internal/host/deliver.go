@@ -42,13 +42,14 @@ func (h *Host) deliverAccount(ctx context.Context, p *Passage) {
 
 // place matches a stanza with an account's sessions.
 func (h *Host) place(ctx context.Context, p *Passage) {
+	p.unnoted = !h.registry.CopiesWanted()
 	sessions := h.online.of(p.To.Local())
 	if p.To.IsFull() {
 		if s := find(sessions, p.To); s == nil || !h.sendTo(s, p, p.Wire()) { // section 8.5.3.1
 			h.noSuchResource(ctx, p, sessions)
 			return
 		}
-		h.copy(ctx, p)
+		h.copy(ctx, p, Sender|Recipient)
 		return
 	}
 	switch p.Kind {
@@ -64,7 +65,7 @@ func (h *Host) place(ctx context.Context, p *Passage) {
 // sendTo sends a stanza to a session, and notes that it has it where others want copies.
 func (h *Host) sendTo(s *session.Session, p *Passage, w stanza.Wire) bool {
 	ok := s.Send(w)
-	if ok && h.registry.CopiesWanted() {
+	if ok && !p.unnoted {
 		p.taken = append(p.taken, s)
 	}
 	return ok
@@ -74,7 +75,7 @@ func (h *Host) sendTo(s *session.Session, p *Passage, w stanza.Wire) bool {
 // account, other messages are answered with an error where one is allowed, presence is dropped.
 func (h *Host) noSuchResource(ctx context.Context, p *Passage, sessions []*session.Session) {
 	switch {
-	case p.Kind == stanza.Message && p.Type == stanza.TypeChat:
+	case p.Kind == stanza.Message && (p.Type == stanza.TypeChat || p.Type == stanza.TypeError):
 		h.messageToBare(ctx, p, sessions)
 	case p.Kind == stanza.Message && p.Type == stanza.TypeHeadline, p.Kind == stanza.Presence:
 	default:
@@ -86,7 +87,8 @@ func (h *Host) noSuchResource(ctx context.Context, p *Passage, sessions []*sessi
 func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*session.Session) {
 	taken := false
 	switch p.Type {
-	case stanza.TypeError:
+	case stanza.TypeError: // for nobody, but for those who know of what it is about
+		h.copy(ctx, p, Sender|Recipient)
 		return
 	case stanza.TypeGroupchat:
 		h.replyError(p, stanza.NewError(stanza.ServiceUnavailable, "there is no room at this address"))
@@ -94,9 +96,10 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 	case stanza.TypeHeadline: // to all with a priority that is not negative
 		for _, s := range sessions {
 			if prio, ok := s.Available(); ok && prio >= 0 {
-				s.Send(p.Wire())
+				h.sendTo(s, p, p.Wire())
 			}
 		}
+		h.copy(ctx, p, Sender|Recipient)
 		return
 	default: // to the most available ones; one that is just ending takes nothing, and the next are tried
 		for best := topPriority(sessions, 127); best >= 0 && !taken; best = topPriority(sessions, best-1) {
@@ -105,8 +108,9 @@ func (h *Host) messageToBare(ctx context.Context, p *Passage, sessions []*sessio
 	}
 	if !taken {
 		h.unclaimed(ctx, p)
+		return
 	}
-	h.copy(ctx, p)
+	h.copy(ctx, p, Sender|Recipient)
 }
 
 // sendToTop sends a message to the sessions with a priority, and tells whether any took it. Those that have lost their
@@ -181,10 +185,14 @@ func (h *Host) unclaimed(ctx context.Context, p *Passage) {
 	}
 	if p.Kind == stanza.Message {
 		done, err := h.walk(ctx, Unclaimed, p)
-		if err != nil {
+		switch {
+		case err != nil:
 			h.replyError(p, err)
-		}
-		if done || err != nil || h.keep(ctx, p) {
+			return
+		case done:
+			h.copy(ctx, p, Sender|Recipient)
+			return
+		case h.keep(ctx, p):
 			return
 		}
 	}

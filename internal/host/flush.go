@@ -217,7 +217,7 @@ func (h *Host) giveStored(b *box, m store.Message, p *Passage) (after []*session
 	b.mu.Unlock()
 	if !late {
 		p.taken = taken
-		h.copy(h.ctx, p)
+		h.copy(h.ctx, p, Sender|Recipient)
 	}
 	return nil, false
 }

@@ -57,9 +57,6 @@ func (p *Passage) Archive(o Owner) { p.archive |= o }
 // ArchivedAs gives the id of the message in the archive of its sender or its recipient, 0 when it is not there.
 func (p *Passage) ArchivedAs(o Owner) store.ID { return p.ids[o-Sender] }
 
-// Taken gives the sessions that a message was given to.
-func (p *Passage) Taken() []*session.Session { return p.taken }
-
 // letter is a message of which somebody else's turn comes first, or that is being stored. The box's mutex guards it.
 type letter struct {
 	p     *Passage
@@ -128,6 +125,9 @@ func (h *Host) accept(ctx context.Context, p *Passage, sessions []*session.Sessi
 			p.ids[0] = ids[1]
 		}
 		release(nil)
+		if p.From.Bare() != p.To.Bare() { // of what somebody sends to themselves each session gets one
+			h.copy(h.ctx, p, Sender)
+		}
 		b.settle(l)
 		h.advance(b)
 	})
@@ -189,15 +189,19 @@ func (h *Host) entries(p *Passage, w stanza.Wire, limit int, known store.Known) 
 	return []store.Entry{to, from}
 }
 
-// keep has a message wait that nobody has taken, in a box that does not last; false when it is not one that waits.
+// keep has a message wait that nobody has taken, in a box that does not last, unless it is about this moment and news to nobody
+// later; false when it is one that is to be refused.
 func (h *Host) keep(ctx context.Context, p *Passage) bool {
 	m := &h.opts.Mail
 	if m.Box == nil {
 		return false
 	}
 	if p.traits = traitsOf(p.Element); m.Lasts || !p.storable() {
-		// It is about this moment, and news to nobody later.
-		return p.traits&HasBody == 0
+		if p.traits&HasBody != 0 {
+			return false
+		}
+		h.copy(ctx, p, Sender|Recipient)
+		return true
 	}
 	b := h.boxes.get(p.To.Local())
 	defer h.boxes.put(b)
@@ -208,6 +212,7 @@ func (h *Host) keep(ctx context.Context, p *Passage) bool {
 			return
 		}
 		h.boxes.retain(b)
+		h.copy(ctx, p, Sender|Recipient)
 	})
 	h.flush(b)
 	return true

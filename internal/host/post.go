@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -271,7 +270,7 @@ func (h *Host) overtaken(b *box, p *Passage) {
 			}
 		}
 	}
-	h.copy(h.ctx, p)
+	h.copy(h.ctx, p, Sender|Recipient)
 }
 
 // hand gives a message that is stored to whom it is for. ordered says that no other waits.
@@ -291,7 +290,7 @@ func (h *Host) hand(b *box, l *letter, ordered bool) {
 	switch {
 	case taken != nil:
 		l.p.taken = taken
-		h.copy(h.ctx, l.p)
+		h.copy(h.ctx, l.p, Sender|Recipient)
 	case ending != nil: // what they have lost goes before it
 		b.leave(l.id, l.p)
 		h.flush(b, ending...)
@@ -300,7 +299,7 @@ func (h *Host) hand(b *box, l *letter, ordered bool) {
 		if _, err := h.walk(h.ctx, Unclaimed, l.p); err != nil {
 			h.log.Error("feature failed", "stage", "Unclaimed", "error", err)
 		}
-		h.copy(h.ctx, l.p)
+		h.copy(h.ctx, l.p, Sender|Recipient)
 		h.flush(b) // somebody may have come
 	}
 }
@@ -442,24 +441,5 @@ func (h *Host) arrived(s *session.Session) {
 	}
 	if b := h.boxes.find(s.JID().Local()); b != nil {
 		h.flush(b)
-	}
-}
-
-// copy leads a message through the stage Copied, when there is anybody who wants copies.
-func (h *Host) copy(ctx context.Context, p *Passage) {
-	if p.Kind != stanza.Message || !h.registry.CopiesWanted() {
-		return
-	}
-	p.traits = traitsOf(p.Element)
-	owners := []*Host{h}
-	if from := h.registry.Host(p.From.Domain()); from != nil && from != h {
-		owners = append(owners, from)
-	}
-	for _, owner := range owners {
-		q := *p
-		q.Host = owner
-		if _, err := owner.walk(ctx, Copied, &q); err != nil {
-			h.log.Error("feature failed", "stage", "Copied", "error", err)
-		}
 	}
 }

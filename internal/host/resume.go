@@ -162,6 +162,7 @@ func (h *Host) redirectMessage(p *Passage, s *session.Session, at time.Time, hei
 	}
 	p.To = s.JID().Bare()
 	p.SetAttr("to", p.To.String())
+	p.copied = Sender | Recipient // when it was sent
 	h.deliverMessage(h.ctx, p)
 }
 

@@ -28,8 +28,10 @@ const (
 	// kept in memory where that is worth it, and otherwise answered with service-unavailable, where RFC 6121 section 8.5
 	// asks for it.
 	Unclaimed
-	// Copied: a message has been given to the sessions that it is for, Passage.Taken, or there were none; others may get
-	// copies. It is not reached while Host.CopiesWanted is false, as no feature wants any yet.
+	// Copied: a message is on its way, and other sessions of its sender or its recipient may get copies of it: for whom, says
+	// Passage.Copies. It comes to its sender's when it cannot be refused any more, and to its recipient's when it has been given
+	// to the sessions that it is for, Passage.Taken, or waits, and there were none. It is not reached while
+	// Registry.CopiesWanted is false. What is refused, and what comes late, is not copied.
 	Copied
 
 	stages
@@ -43,9 +45,12 @@ type Passage struct {
 	// Broadcast marks a presence that goes to the sender's contacts, as opposed to one addressed by the sender.
 	Broadcast bool
 
-	traits Traits
+	traits  Traits
+	unnoted bool // taken is not noted: nobody wanted copies when it was placed
 	// Of the stages Archived and Copied:
 	archive Owner
+	copies  Owner              // whose are to be made now
+	copied  Owner              // whose are made, or are not to be
 	ids     [2]store.ID        // of the sender's and the recipient's archived copy, 0 for none
 	taken   []*session.Session // who got it
 

@@ -63,6 +63,16 @@ func NewRequest(id string, payload func(dst []byte) []byte) Wire {
 	return enclose(append(xmlstream.AppendEscaped(b, id), '\''), payload)
 }
 
+// NewMessage makes a message from somebody and without an address around what payload appends, likewise. typ may be "".
+func NewMessage(from, typ string, payload func(dst []byte) []byte) Wire {
+	b := xmlstream.AppendEscaped(append(make([]byte, 0, 1024), "<message from='"...), from)
+	if typ != "" {
+		b = xmlstream.AppendEscaped(append(b, "' type='"...), typ)
+	}
+	b = append(payload(append(b, "'>"...)), "</message>"...)
+	return Wire{xml: b, name: len("<message")}
+}
+
 func around(iq *xmlstream.Element, payload func(dst []byte) []byte) Wire {
 	b := iq.AppendXML(make([]byte, 0, 512), ns.Client)
 	return enclose(b[:len(b)-len("/>")], payload)
