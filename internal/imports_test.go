@@ -17,7 +17,7 @@ var tiers = map[string]int{
 	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "payload": 1, "rosterdoc": 1,
 	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2, "webhook": 2, "authhttp": 2, "jwt": 2,
 	"session": 3, "host": 3, "roster": 3, "profile": 3,
-	"feature/blocking": 4, "feature/contacts": 4, "feature/csi": 4, "feature/disco": 4, "feature/last": 4, "feature/offline": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4, "feature/webhooks": 4,
+	"feature/blocking": 4, "feature/carbons": 4, "feature/contacts": 4, "feature/csi": 4, "feature/disco": 4, "feature/last": 4, "feature/offline": 4, "feature/ping": 4, "feature/time": 4, "feature/version": 4, "feature/webhooks": 4,
 	"feature/pep": 4, "feature/private": 4, "feature/vcard": 4,
 	"feature/lease": 4, "feature/register": 4,
 	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "check": 4,

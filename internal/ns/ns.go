@@ -67,7 +67,7 @@ const (
 	Forward    = "urn:xmpp:forward:0"                  // XEP-0297 v1.0
 	SID        = "urn:xmpp:sid:0"                      // XEP-0359 v0.7.0
 	MAM        = "urn:xmpp:mam:2"                      // XEP-0313: not spoken yet; what clients may not say in our name
-	Carbons    = "urn:xmpp:carbons:2"                  // XEP-0280: not spoken yet; the same
+	Carbons    = "urn:xmpp:carbons:2"                  // XEP-0280 v1.0.1
 	Receipts   = "urn:xmpp:receipts"                   // XEP-0184 v1.4.0; only ever looked at
 	Markers    = "urn:xmpp:chat-markers:0"             // XEP-0333 v1.0; only ever looked at
 	MUCUser    = "http://jabber.org/protocol/muc#user" // XEP-0045 v1.35; only ever looked at

@@ -5,6 +5,7 @@ import (
 
 	"rollcall/internal/config"
 	"rollcall/internal/feature/blocking"
+	"rollcall/internal/feature/carbons"
 	"rollcall/internal/feature/contacts"
 	"rollcall/internal/feature/csi"
 	"rollcall/internal/feature/disco"
@@ -58,6 +59,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 			Gained:      personal.gained(),
 		}),
 		disco.New(s.directory.Shows),
+		carbons.New(s.registry),
 		ping.New(),
 		version.New("rollcall", s.opts.Version),
 		timefeature.New(time.Now),

@@ -1,6 +1,6 @@
 // Package csi has clients say whether somebody looks at them (XEP-0352 v1.0.0). While nobody does, what would only wake a
 // phone for nothing waits (session/idle.go): the presence of others, of which the latest of each client is enough, and chat
-// states ("is typing", XEP-0085), of which the latest of each sender is. Everything else goes out at once, after what has
+// states ("is typing", XEP-0085), copies of them too (XEP-0280), of which the latest of each sender is. Everything else goes out at once, after what has
 // waited: messages that say something, all requests and answers, presence that ends or is an error, and the client's own
 // presence, which it has just sent. Nobody else is told what a client says about itself.
 package csi
@@ -52,7 +52,7 @@ const longest = 1024
 
 // defers tells what may wait for a client.
 func defers(own jid.JID) session.Defers {
-	self := own.String()
+	self, account := own.String(), own.Bare().String()
 	return func(w stanza.Wire) (about string, may bool) {
 		if !w.IsPresence() && (!w.IsMessage() || w.Len() > longest) {
 			return "", false
@@ -65,8 +65,23 @@ func defers(own jid.JID) session.Defers {
 		if w.IsPresence() {
 			return "presence of " + from, el.Attr("type") == "" && from != self
 		}
+		if copied := copyIn(el); copied != nil && from == account {
+			el, from = copied, copied.Attr("from")+" to "+copied.Attr("to")
+		}
 		return "state of " + from, isChatState(el)
 	}
+}
+
+// copyIn gives the message of which another is a copy (XEP-0280), nil when it is none.
+func copyIn(message *xmlstream.Element) *xmlstream.Element {
+	for _, name := range []string{"received", "sent"} {
+		if c := message.Child(ns.Carbons, name); c != nil {
+			if f := c.Child(ns.Forward, "forwarded"); f != nil {
+				return f.Child(ns.Client, "message")
+			}
+		}
+	}
+	return nil
 }
 
 // isChatState tells whether a message is a chat state and nothing else.
