@@ -18,6 +18,7 @@ import (
 type Conn struct {
 	net.Conn
 	used atomic.Pointer[certificate]
+	gate atomic.Pointer[gate] // nil until the handshake takes a turn
 }
 
 // EndPoint gives the channel-binding data tls-server-end-point of the handshake over this connection: nil before it,

@@ -60,7 +60,7 @@ func (s *Server) serve() {
 			case "http":
 				s.fail(name, s.http.Serve(l))
 			case "https":
-				s.fail(name, s.http.ServeTLS(l, "", ""))
+				s.fail(name, s.http.ServeTLS(certs.Listen(l), "", ""))
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func (s *Server) serveTCP(l net.Listener, direct bool) error {
 		} else {
 			o.TLS = s.certs.TLSConfig()
 		}
-		o.TLS = certs.Asking(o.TLS, s.wantsCertificate)
+		o.TLS = certs.TakingTurns(certs.Asking(o.TLS, s.wantsCertificate), s.turns)
 	}
 	return tcp.Serve(s.accepting, l, s.c2s, o)
 }
@@ -84,5 +84,5 @@ func (s *Server) httpsConfig() *tls.Config {
 	if s.certs == nil {
 		return nil
 	}
-	return s.certs.TLSConfigFor(s.clientCAs, "h2", "http/1.1")
+	return certs.TakingTurns(s.certs.TLSConfigFor(s.clientCAs, "h2", "http/1.1"), s.turns)
 }

@@ -62,6 +62,7 @@ type Server struct {
 	hosts     []*virtualHost
 	certs     certificates     // nil: no TLS
 	acme      *certs.ACME      // the same, when it is an authority that gives them
+	turns     *certs.Turns     // of TLS handshakes
 	clientCAs *certs.ClientCAs // nil: clients are asked for no certificate
 	store     *store.Store
 	guard     *auth.Guard
@@ -99,7 +100,7 @@ func New(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	s := &Server{
 		cfg: cfg, loaded: cfg, opts: o, log: o.Log,
 		registry: host.NewRegistry(), directory: contacts.NewDirectory(), personal: pep.NewDirectory(),
-		metrics: metrics.New(o.Version), memory: newAllowance(cfg.Limits.Memory),
+		metrics: metrics.New(o.Version), memory: newAllowance(cfg.Limits.Memory), turns: certs.NewTurns(),
 		ready: make(chan struct{}), listeners: make(map[string]net.Listener), failed: make(chan error, 4),
 	}
 	ctx = context.WithoutCancel(ctx)
