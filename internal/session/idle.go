@@ -114,13 +114,15 @@ func (i *idle) take() []stanza.Wire {
 }
 
 // postAll queues stanzas. The caller holds the outbox's mutex.
-func (s *Session) postAll(all []stanza.Wire) (start bool, reason error) {
+func (s *Session) postAll(all []stanza.Wire) (start *writer, reason error) {
 	for _, w := range all {
-		var first bool
+		var first *writer
 		if first, reason = s.post(w); reason != nil {
 			break
 		}
-		start = start || first
+		if first != nil {
+			start = first
+		}
 	}
 	return start, reason
 }

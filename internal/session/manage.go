@@ -91,11 +91,9 @@ func (s *Session) Manage(resume bool, max time.Duration, credential uint64) bool
 	}
 	m.skip = len(o.queue)
 	s.managed.Store(m)
-	start, life := s.push(w, cost(w)), o.life
+	start := s.push(w, cost(w))
 	o.mu.Unlock()
-	if start {
-		go s.write(life)
-	}
+	start.start()
 	return true
 }
 
@@ -216,16 +214,14 @@ func (s *Session) Acknowledged(c Conn, h uint32) error {
 	before := len(m.unacked)
 	acked, err := m.ack(h)
 	m.asked = false
-	start, life := false, o.life
+	var start *writer
 	// A client that counts less than it gets is not asked for the same count again and again.
 	if n := len(m.unacked); n > 0 && n < before && o.closed == nil && !m.detached {
 		m.ask(s)
 		start = s.push(ackRequest, cost(ackRequest))
 	}
 	o.mu.Unlock()
-	if start {
-		go s.write(life)
-	}
+	start.start()
 	delivered(acked)
 	return err
 }

@@ -109,7 +109,6 @@ func (m *managed) detach(s *Session) {
 		}
 	}
 	clear(o.queue)
-	recycle(o.queue)
 	o.queue, o.bytes, o.writing, m.skip, m.stamps = nil, 0, false, 0, nil
 	m.await(s)
 }
@@ -181,6 +180,7 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 	m := s.managed.Load()
 	o := &s.out
 	var acked []Left
+	var start *writer
 	o.mu.Lock()
 	switch {
 	case o.closed != nil || o.life != life:
@@ -193,13 +193,13 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 		})
 	default:
 		acked = m.attach(s, h, inline)
-		life, handled = o.life, m.received.Load()
+		handled = m.received.Load()
 		s.tell(func() {
 			if s.opts.Resumed != nil {
 				s.opts.Resumed(s, old, c.Info())
 			}
 		})
-		s.owner.Add(1) // of the writer
+		start = s.newWriter()
 	}
 	o.mu.Unlock()
 	delivered(acked)
@@ -209,7 +209,7 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 	if err != nil {
 		return 0, err
 	}
-	go s.write(life)
+	start.start()
 	s.Log().Info("session resumed", "from", old.RemoteAddr)
 	return handled, nil
 }

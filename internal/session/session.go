@@ -171,7 +171,7 @@ func (s *Session) Close(reason error) {
 	if reason == nil {
 		reason = ErrClosed
 	}
-	first, idle, life := s.close(reason)
+	first, start := s.close(reason)
 	if !first {
 		return
 	}
@@ -180,9 +180,7 @@ func (s *Session) Close(reason error) {
 		s.connection().Abort()
 	}
 	go s.teardown()
-	if idle {
-		go s.write(life)
-	}
+	start.start()
 }
 
 // teardown is the one place where a session ends. It cannot fail: features first, so that no stanza is sent to a
