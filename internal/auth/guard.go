@@ -46,6 +46,7 @@ type GuardOptions struct {
 
 const (
 	forgiveness = 10 * time.Minute // in which a budget fills up
+	tellAgain   = time.Hour
 	waitStep    = 500 * time.Millisecond
 	defaultWait = 8 * time.Second
 
@@ -243,15 +244,27 @@ func (g *Guard) refund(a *attempt) {
 	if i := g.find(a); a.origin && i >= 0 {
 		g.forgive(&g.known[a.name][i].budget, now)
 	}
-	if b, ok := g.networks[a.network]; a.inNetwork && ok {
-		g.forgive(&b, now)
-		g.networks[a.network] = b
+	if a.inNetwork {
+		restore(g, g.networks, a.network, now)
 	}
-	if b, ok := g.accounts[a.name]; a.inAccount && ok {
-		g.forgive(&b, now)
-		g.accounts[a.name] = b
+	if a.inAccount {
+		restore(g, g.accounts, a.name, now)
 	}
 	a.origin, a.inNetwork, a.inAccount = false, false, false
+}
+
+// restore takes one try back. Most people's tries do not fail, and of them nothing stays in the table.
+func restore[K comparable](g *Guard, table map[K]budget, key K, now time.Time) {
+	b, ok := table[key]
+	if !ok {
+		return
+	}
+	g.forgive(&b, now)
+	if b.spent == 0 && now.Sub(b.told) >= tellAgain {
+		delete(table, key)
+		return
+	}
+	table[key] = b
 }
 
 func (g *Guard) find(a *attempt) int {
@@ -268,9 +281,9 @@ func (g *Guard) spent(b budget, now time.Time) float64 {
 
 func (g *Guard) left(b budget, now time.Time) float64 { return float64(g.tries) - g.spent(b, now) }
 
-// tell says whether it is time to tell somebody that a budget is used up: once an hour, however often that happens.
+// tell says whether it is time to tell somebody that a budget is used up: once in tellAgain, however often that happens.
 func (b *budget) tell(now time.Time) bool {
-	if now.Sub(b.told) < time.Hour {
+	if now.Sub(b.told) < tellAgain {
 		return false
 	}
 	b.told = now

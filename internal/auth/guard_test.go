@@ -402,3 +402,21 @@ func TestPLAINHashesAnew(t *testing.T) {
 		t.Errorf("who does not exist has %d iterations", k.Iterations)
 	}
 }
+
+// Of tries that do not fail nothing is kept but where they came from: everybody signs in now and then.
+func TestNothingStaysOfTriesThatSucceed(t *testing.T) {
+	p := newParty(t, 10)
+	for i := range 3 {
+		if got := p.try(t, network(fmt.Sprintf("192.0.2.%d/32", i)), "john", "pencil"); got != "" {
+			t.Fatal(got)
+		}
+	}
+	if g := p.guard; len(g.accounts) != 0 || len(g.networks) != 0 || len(g.known) != 1 {
+		t.Errorf("%d accounts, %d networks, %d known", len(g.accounts), len(g.networks), len(g.known))
+	}
+	p.try(t, network("192.0.2.9/32"), "john", "pen")
+	p.try(t, network("192.0.2.8/32"), "john", "pencil")
+	if g := p.guard; len(g.accounts) != 1 || len(g.networks) != 1 {
+		t.Errorf("after one that failed: %d accounts, %d networks", len(g.accounts), len(g.networks))
+	}
+}

@@ -24,7 +24,8 @@ type Feature struct {
 	// Inline is what a client may ask for in its request to bind a resource.
 	Inline []Inline
 
-	// Opened is called when a session was bound, by the goroutine that binds it; Closed when it has ended.
+	// Opened is called when a session was bound, by the goroutine that binds it: its client waits, and ctx says how long. Closed
+	// is called when it has ended.
 	Opened, Closed func(ctx context.Context, s *session.Session)
 
 	// Detached is called when a session has lost its connection and waits to be resumed (XEP-0198), and Resumed when it has

@@ -182,7 +182,7 @@ func (h *Host) bind(ctx context.Context, local, resource string, c session.Conn,
 	s.Log().Info("session opened", "secure", c.Info().Secure)
 	for _, f := range h.opts.Features {
 		if f.Opened != nil {
-			f.Opened(s.Context(), s)
+			f.Opened(ctx, s) // not the session's: what descends from a context leaves room there for as long as it lasts
 		}
 	}
 	if inline != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,9 +66,9 @@ const (
 
 // moments are who is available, and the ends that are not in the store.
 type moments struct {
-	mu        sync.Mutex // nothing else is locked, called or sent while it is held
-	available map[string]map[*session.Session]struct{}
-	pending   map[string]moment // to be written
+	mu        sync.Mutex                    // nothing else is locked, called or sent while it is held
+	available map[string][]*session.Session // mostly one of a user
+	pending   map[string]moment             // to be written
 	recent    map[string]*list.Element
 	order     list.List // of *past, the oldest first
 
@@ -80,7 +81,7 @@ type past struct {
 }
 
 func newMoments() *moments {
-	return &moments{available: make(map[string]map[*session.Session]struct{}), pending: make(map[string]moment),
+	return &moments{available: make(map[string][]*session.Session), pending: make(map[string]moment),
 		recent: make(map[string]*list.Element), wake: make(chan struct{}, 1)}
 }
 
@@ -92,10 +93,9 @@ func (ms *moments) begin(s *session.Session) {
 	if s.Context().Err() != nil {
 		return // its end has been noted, or is going to be
 	}
-	if ms.available[local] == nil {
-		ms.available[local] = make(map[*session.Session]struct{})
+	if sessions := ms.available[local]; !slices.Contains(sessions, s) {
+		ms.available[local] = append(sessions, s)
 	}
-	ms.available[local][s] = struct{}{}
 }
 
 // end notes that a session is not available any more; m is to be kept when it was the user's last one. It is false when
@@ -105,11 +105,12 @@ func (ms *moments) end(s *session.Session, m moment, stored bool) bool {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	sessions := ms.available[local]
-	if _, ok := sessions[s]; !ok {
+	i := slices.Index(sessions, s)
+	if i < 0 {
 		return true
 	}
-	delete(sessions, s)
-	if len(sessions) > 0 {
+	if len(sessions) > 1 {
+		ms.available[local] = slices.Delete(sessions, i, i+1)
 		return true
 	}
 	delete(ms.available, local)
