@@ -130,6 +130,7 @@ type Host struct {
 	Profile             Profile
 	Offline             Offline
 	Files               Files
+	Contact             map[string][]string // URIs by what they are for, one of ContactPurposes
 	Webhooks            Webhooks
 }
 

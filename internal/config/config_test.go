@@ -118,6 +118,9 @@ index = ["start.html"]
 listing = true
 csp = ""
 
+[host.contact]
+admin = ["mailto:admin@example.com", "xmpp:john@chat.example.com"]
+status = ["https://status.example.com"]
 [host.offline]
 max_messages = 7
 [host.webhooks]
@@ -154,6 +157,7 @@ roster.url = "http://b/%s"
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
 			Offline{7},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
+			map[string][]string{"admin": {"mailto:admin@example.com", "xmpp:john@chat.example.com"}, "status": {"https://status.example.com"}},
 			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},
 		}, second},
 	}

@@ -192,6 +192,7 @@ func hostKeys() []key {
 	keys = append(keys, messageKeys()...)
 	keys = append(keys, authKeys()...)
 	keys = append(keys, fileKeys()...)
+	keys = append(keys, contactKeys()...)
 	keys = append(keys, webhookKeys()...)
 	keys = append(keys, tokenKeys("roster.token", "string", "Bearer token to send to the service")...)
 	keys = append(keys, tokenKeys("admin_token", "string or list", "Bearer token for the HTTP API of this host alone, beside admin.token; also a list")...)
@@ -255,6 +256,37 @@ func fileKeys() []key {
 		checked("files.csp", "object-src 'none'; base-uri 'self'; frame-ancestors 'self'", func(t target) *string { return &t.host.Files.Policy }, checkHeader,
 			`The header Content-Security-Policy of every file; "" sends none`),
 	}
+}
+
+// ContactPurposes lists what the addresses of host.contact are for (XEP-0157).
+var ContactPurposes = []string{"abuse", "admin", "feedback", "sales", "security", "status", "support"}
+
+// contactKeys are whom to turn to. Anybody can ask for them, so all are off by default.
+func contactKeys() (keys []key) {
+	const doc = `Whom clients may turn to (XEP-0157): URIs such as "mailto:abuse@example.com", "xmpp:john@chat.example.com" or "https://example.com/help"`
+	for i, purpose := range ContactPurposes {
+		text := "The same, for " + purpose
+		if i == 0 {
+			text = doc + ", about abuse"
+		}
+		keys = append(keys, key{"contact." + purpose, []string{}, "list", text, func(t target, v any) error {
+			uris, err := stringList(v, `a list such as ["mailto:admin@example.com"]`)
+			for _, s := range uris {
+				if err == nil {
+					err = checkContact(s)
+				}
+			}
+			if err != nil || len(uris) == 0 {
+				return err
+			}
+			if t.host.Contact == nil {
+				t.host.Contact = map[string][]string{}
+			}
+			t.host.Contact[purpose] = uris
+			return nil
+		}})
+	}
+	return keys
 }
 
 func profileKeys() []key {

@@ -151,3 +151,11 @@ func checkHeader(s string) (string, error) {
 	}
 	return s, nil
 }
+
+func checkContact(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Opaque == "" && u.Host == "" && u.Path == "" {
+		return fmt.Errorf(`has %q, which is no URI; write one such as "mailto:admin@example.com", "xmpp:john@chat.example.com" or "https://example.com/help"`, s)
+	}
+	return nil
+}

@@ -42,6 +42,8 @@ type Feature struct {
 // Disco is what a feature adds to the answers of service discovery (XEP-0030).
 type Disco struct {
 	Host, Account []string // namespaces of features
+	// HostForms say more of the host (XEP-0128): data forms, each of another kind.
+	HostForms []*xmlstream.Element
 	// AccountIdentities are identities of an account beside account/registered.
 	AccountIdentities []Identity
 	// AccountItems lists what an account has below it, as far as somebody may see it, and AccountNode says what one of

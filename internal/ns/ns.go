@@ -51,6 +51,7 @@ const (
 	Last        = "jabber:iq:last"                         // XEP-0012 v2.0
 	Blocking    = "urn:xmpp:blocking"                      // XEP-0191 v1.3
 	Caps        = "http://jabber.org/protocol/caps"        // XEP-0115 v1.6.0
+	ServerInfo  = "http://jabber.org/network/serverinfo"   // XEP-0157 v1.1.1: whom to turn to about a host
 	DataForms   = "jabber:x:data"                          // XEP-0004 v2.13.1
 	Pubsub      = "http://jabber.org/protocol/pubsub"      // XEP-0060 v1.29.0, as far as XEP-0163 v1.2.2 asks for it
 

@@ -14,6 +14,7 @@ import (
 	"rollcall/internal/feature/ping"
 	"rollcall/internal/feature/private"
 	"rollcall/internal/feature/register"
+	"rollcall/internal/feature/serverinfo"
 	timefeature "rollcall/internal/feature/time"
 	"rollcall/internal/feature/vcard"
 	"rollcall/internal/feature/version"
@@ -58,7 +59,8 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 			Announced:   personal.arrived(),
 			Gained:      personal.gained(),
 		}),
-		disco.New(s.directory.Shows),
+		disco.New(func() *host.Host { return h.host }, s.directory.Shows),
+		serverinfo.New(h.cfg.Contact),
 		carbons.New(s.registry),
 		ping.New(),
 		version.New("rollcall", s.opts.Version),

@@ -18,7 +18,8 @@ import (
 type Client struct {
 	conn     net.Conn
 	reader   *xmlstream.Reader
-	JID      string // full, once signed in
+	JID      string             // full, once signed in
+	Features *xmlstream.Element // of the stream, as they were announced last
 	incoming chan *xmlstream.Element
 	stopped  chan struct{} // closed by Close
 	once     sync.Once
@@ -99,6 +100,7 @@ func (c *Client) open(host string) error {
 		if err != nil {
 			return err
 		}
+		c.Features = ev.Element
 		if ev.Kind != want || (want == xmlstream.Stanza && !ev.Element.Is(ns.Stream, "features")) {
 			return fmt.Errorf("unexpected: %s", ev.Element)
 		}

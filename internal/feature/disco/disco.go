@@ -1,30 +1,34 @@
 // Package disco answers service discovery (XEP-0030 v2.5) for the host and for accounts, from what the host's features
-// say of themselves.
+// say of themselves; and tells clients that sign in what they would hear of the host (XEP-0115 v1.6.0 section 6.3), so that they
+// need not ask each time.
 package disco
 
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/ns"
+	"rollcall/internal/payload"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
 )
 
-// New makes the feature. maySee tells whether an account lets somebody see its presence: XEP-0030 section 8 has
+// New makes the feature of a host, which need not be there before clients are. maySee tells whether an account lets somebody see its presence: XEP-0030 section 8 has
 // others told nothing, not even that the account exists.
-func New(maySee func(account, somebody jid.JID) bool) host.Feature {
-	d := disco{maySee}
+func New(self func() *host.Host, maySee func(account, somebody jid.JID) bool) host.Feature {
+	d := disco{maySee, sync.OnceValue(func() string { return payload.Verification(hostQuery(self())) })}
 	own := []string{ns.DiscoInfo, ns.DiscoItems}
 	key := func(t host.Target, space string) host.IQKey {
 		return host.IQKey{Target: t, Type: stanza.TypeGet, Space: space, Local: "query"}
 	}
 	return host.Feature{
-		Name:  "disco",
-		Disco: host.Disco{Host: own, Account: own},
+		Name:   "disco",
+		Disco:  host.Disco{Host: append([]string{ns.Caps}, own...), Account: own},
+		Stream: d.capabilities,
 		IQ: map[host.IQKey]host.IQHandler{
 			key(host.ToHost, ns.DiscoInfo):     d.hostInfo,
 			key(host.ToHost, ns.DiscoItems):    d.noItems,
@@ -38,6 +42,15 @@ func New(maySee func(account, somebody jid.JID) bool) host.Feature {
 
 type disco struct {
 	maySee func(account, somebody jid.JID) bool
+	ver    func() string // of what the host says of itself
+}
+
+// software is "a URI that uniquely identifies a software application" (XEP-0115 section 4).
+const software = "urn:uuid:6a1f6b0e-3c0e-4b8e-9d0c-5d8f0f1d7c52"
+
+// capabilities stand for the host's answer to disco#info.
+func (d disco) capabilities() *xmlstream.Element {
+	return xmlstream.New(ns.Caps, "c", "hash", "sha-1", "node", software, "ver", d.ver())
 }
 
 func (d disco) guarded(answer host.IQHandler) host.IQHandler {
@@ -50,10 +63,13 @@ func (d disco) guarded(answer host.IQHandler) host.IQHandler {
 }
 
 func (d disco) hostInfo(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
-	if err := noNode(iq); err != nil {
-		return nil, err
+	switch node := iq.Payload().Attr("node"); node {
+	case "":
+		return hostQuery(iq.Host), nil
+	case software + "#" + d.ver():
+		return hostQuery(iq.Host).SetAttr("node", node), nil
 	}
-	return hostQuery(iq.Host), nil
+	return nil, errNoNode
 }
 
 // hostQuery says what a host is and can do.
@@ -62,7 +78,11 @@ func hostQuery(h *host.Host) *xmlstream.Element {
 	for _, f := range h.Features() {
 		features = append(features, f.Disco.Host...)
 	}
-	return info([]host.Identity{{Category: "server", Type: "im", Name: "rollcall"}}, features)
+	query := info([]host.Identity{{Category: "server", Type: "im", Name: "rollcall"}}, features)
+	for _, f := range h.Features() {
+		query.Append(f.Disco.HostForms...)
+	}
+	return query
 }
 
 func (d disco) accountInfo(ctx context.Context, iq *host.IQ) (*xmlstream.Element, error) {
