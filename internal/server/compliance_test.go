@@ -185,10 +185,16 @@ func streamFeatures(t *testing.T, w *xmpptest.World, user string) (*xmlstream.El
 	return c.Features, talk{t, c}
 }
 
-// Clients that sign in are told what the host would say of itself; it says the same when it is asked with that name.
+// addresses is the form of XEP-0157 for TestServerCapabilities.
+const addresses = "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>http://jabber.org/network/serverinfo</value></field>" +
+	"<field var='admin-addresses' type='list-multi'><value>mailto:admin@localhost</value><value>xmpp:john@localhost</value></field>" +
+	"<field var='support-addresses' type='list-multi'><value>https://localhost/help</value></field></x>"
+
+// Clients that sign in are told what the host would say of itself, whom to turn to among it; it says the same when it is asked with that name.
 func TestServerCapabilities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, err := xmpptest.Start(t, xmpptest.NewService(), xmpptest.Options{HostConfig: []string{`contact.admin = ["mailto:admin@localhost"]`}})
+		w, err := xmpptest.Start(t, xmpptest.NewService(), xmpptest.Options{HostConfig: []string{
+			`contact.support = ["https://localhost/help"]`, `contact.admin = ["mailto:admin@localhost", "xmpp:john@localhost"]`}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,6 +212,9 @@ func TestServerCapabilities(t *testing.T) {
 			if got := payload.Verification(info); got != c.Attr("ver") || c.Attr("hash") != "sha-1" {
 				t.Errorf("the answer stands for %s, and the stream's features say %s", got, c)
 			}
+			if got := info.Child(ns.DataForms, "x").String(); got != addresses {
+				t.Errorf("whom to turn to is\n%s, want\n%s", got, addresses)
+			}
 			if i == 1 && info.Attr("node") != node {
 				t.Errorf("the answer is about the node %q", info.Attr("node"))
 			}
@@ -220,7 +229,7 @@ var nsLine = regexp.MustCompile(`= +"([^"]+)" +// (XEP-\d{4}|RFC \d+)( v([0-9.]+
 // spaces gives the document of each namespace, and versions the version of each document, as internal/ns says them.
 func spaces(t *testing.T) map[string]string {
 	all := map[string]string{"msgoffline": "XEP-0160"} // which has no namespace
-	defer func() { all[ns.Session] = "RFC 6121" }()     // which made it optional
+	defer func() { all[ns.Session] = "RFC 6121" }()    // which made it optional
 	for _, m := range nsLine.FindAllStringSubmatch(source(t, "../ns/ns.go"), -1) {
 		all[m[1]] = m[2]
 	}
