@@ -27,8 +27,11 @@ import (
 //	push          the members of an item; subscription is "remove" for a removal
 //	presence      from, type ("" is available), show, status
 //	message       from, type, body; condition when type is "error"
+//	copy          from, to, body of a message of which it got a copy; type is sent or received (not strophe.js)
+//	carbons-done  the server answered
 //	blocklist     jids, sorted; so with blocked and unblocked, which are pushes (slixmpp only, as are the next)
-//	block-done    the server answered; so with unblock-done
+//	block-done    the server answered; so with unblock-done and keep-done
+//	kept          jids, which are what was kept
 //	password-done the server took another password
 //	pong          the server answered a ping
 //	stream-error  condition
@@ -41,6 +44,7 @@ type event struct {
 	TLS       string   `json:"tls"`
 	Items     []item   `json:"items"`
 	From      string   `json:"from"`
+	To        string   `json:"to"`
 	Show      string   `json:"show"`
 	Status    string   `json:"status"`
 	Body      string   `json:"body"`
@@ -56,8 +60,8 @@ type item struct {
 	Subscription string   `json:"subscription"`
 }
 
-// A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, blocklist, block,
-// unblock, password, ping or quit.
+// A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, carbons, keep, kept,
+// blocklist, block, unblock, password, ping or quit.
 type command struct {
 	Do     string   `json:"do"`
 	To     string   `json:"to,omitempty"`

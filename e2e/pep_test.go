@@ -1,10 +1,59 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"rollcall/internal/store/storetest"
 )
+
+// What a user's client keeps at the server is there for the user's other client, and after the server has died: a vCard (XEP-0054),
+// private XML (XEP-0049), and private nodes (XEP-0402 by XEP-0223); in SQLite and in PostgreSQL, which starts anew as well.
+func TestWhatUsersKeep(t *testing.T) {
+	t.Parallel()
+	keeper := kind{"slixmpp that keeps", "TLSv1.3", "SCRAM-SHA-256", func(t *testing.T, r *rollcall, user, password string) *client {
+		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
+		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), map[string]any{
+			"jid": user + "@localhost", "password": password, "host": "localhost", "port": r.c2sTLS, "ca": r.ca, "direct": true, "keeps": true,
+		})
+	}}
+	has := func(c *client, want string) {
+		t.Helper()
+		c.send(command{Do: "kept"})
+		if e := c.wait("what is kept", func(e event) bool { return e.Event == "kept" }); !slices.Equal(e.JIDs, []string{want, want, want}) {
+			t.Errorf("%s finds %q, want %q", c.label, e.JIDs, want)
+		}
+	}
+	for _, database := range []string{"SQLite", "PostgreSQL"} {
+		t.Run(database, func(t *testing.T) {
+			tables, again := "", func() {}
+			if database == "PostgreSQL" {
+				server := storetest.Start(t, true)
+				tables = fmt.Sprintf("[database]\nurl = %q\n", server.Schema(t))
+				again = func() { server.Crash(t); server.Start(t) }
+			}
+			s := startService(t)
+			r := startWith(t, tables, s.rosterURL(), "john")
+			r.service = s
+			john := keeper.signIn(t, r, "john")
+			for _, name := range []string{"The Orcard", "The Orchard \u2013 <\U0001F34E>"} {
+				john.send(command{Do: "keep", Body: name})
+				john.wait("the answers", func(e event) bool { return e.Event == "keep-done" })
+				tablet := keeper.signIn(t, r, "john")
+				has(tablet, name)
+				tablet.quit()
+			}
+			r.kill()
+			john.closed()
+			again()
+			r.run()
+			has(keeper.signIn(t, r, "john"), "The Orchard \u2013 <\U0001F34E>")
+		})
+	}
+}
 
 // What a user of slixmpp listens to (XEP-0118 by XEP-0163) is heard by the contacts who may know, at once and when they come
 // later, over a restart of the server; and no more when the application says that they are contacts no longer.

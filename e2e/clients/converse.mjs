@@ -95,6 +95,12 @@ const hears = (who, contact, text) =>
     window.probe.state.chatboxes.get(jid)?.messages?.models?.some((m) => m.get("body") === text),
   [`${contact}@localhost`, text]);
 
+// once has each text in a chat as often as it was said.
+const once = (who, contact, ...texts) =>
+  until(who, `has once ${texts.join(" ")}`, ([jid, texts]) =>
+    texts.every((text) => window.probe.state.chatboxes.get(jid).messages.models.filter((m) => m.get("body") === text).length === 1),
+  [`${contact}@localhost`, texts]);
+
 // --- the visit
 
 const alice = await person("alice");
@@ -148,6 +154,25 @@ await hears(bob, "alice", "Are you there?");
 await say(bob, "alice", "I am.");
 await hears(alice, "bob", "I am.");
 await alice.page.screenshot({ path: `${folder}/converse-${transport}-${signIn}.png` });
+
+// She opens another browser: what one shows the other shows, said and heard (XEP-0280).
+const tablet = await person("alice");
+await open(tablet);
+await online(tablet);
+await sees(tablet, "bob", "online");
+await say(alice, "bob", "Shall we?");
+await hears(bob, "alice", "Shall we?");
+await hears(tablet, "bob", "Shall we?");
+await say(bob, "alice", "Yes.");
+await hears(alice, "bob", "Yes.");
+await hears(tablet, "bob", "Yes.");
+await say(tablet, "bob", "Now.");
+await hears(alice, "bob", "Now.");
+await once(alice, "bob", "Shall we?", "Yes.", "Now.");
+await once(tablet, "bob", "Shall we?", "Yes.", "Now.");
+await tablet.page.screenshot({ path: `${folder}/converse-carbons-${transport}-${signIn}.png` });
+await tablet.context.close();
+
 await bob.page.evaluate(() => window.probe.api.user.status.set("dnd"));
 await sees(alice, "bob", "dnd");
 await bob.page.evaluate(() => window.probe.api.user.status.set("online"));

@@ -11,10 +11,14 @@ import sys
 
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.plugins.xep_0048.stanza import Bookmarks
+from slixmpp.plugins.xep_0402 import stanza as bookmarks
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
 ROSTER = "{jabber:iq:roster}"
+BOOKMARKS = "urn:xmpp:bookmarks:1"
+ROOM = "orchard@conference.shakespeare.lit"
 
 
 def emit(event, **fields):
@@ -49,11 +53,19 @@ class Client(ClientXMPP):
         self.register_plugin("xep_0077", {"force_registration": False})
         self.register_plugin("xep_0191")
         self.register_plugin("xep_0199")
+        self.register_plugin("xep_0280")
         if config.get("pep"):  # it says what it wants to hear of in its presence, and answers who asks for that
             self.register_plugin("xep_0115")
             self.register_plugin("xep_0163")
             self.register_plugin("xep_0118")
             self.add_event_handler("user_tune_publish", self.on_tune)
+        if config.get("keeps"):  # what its user's other clients, and this one when it comes back, are to find
+            self.register_plugin("xep_0048", {"auto_join": False})
+            self.register_plugin("xep_0049")
+            self.register_plugin("xep_0054")
+            self.register_plugin("xep_0223")
+            self.plugin["xep_0223"].node_profiles[BOOKMARKS] = {"pubsub#max_items": "max", "pubsub#send_last_published_item": "never"}
+            bookmarks.register_plugin()  # those of XEP-0402
         self.ca_certs = config["ca"]
         self.enable_direct_tls = config["direct"]
         self.enable_starttls = not config["direct"]
@@ -67,6 +79,8 @@ class Client(ClientXMPP):
         self.add_event_handler("message", self.on_message)
         self.add_event_handler("message_error", self.on_message)
         self.add_event_handler("presence", self.on_presence)
+        self.add_event_handler("carbon_sent", lambda msg: self.on_copy("sent", msg["carbon_sent"]))
+        self.add_event_handler("carbon_received", lambda msg: self.on_copy("received", msg["carbon_received"]))
         self.add_event_handler("blocked", lambda iq: emit("blocked", jids=jids(iq["block"])))
         self.add_event_handler("unblocked", lambda iq: emit("unblocked", jids=jids(iq["unblock"])))
         self.register_handler(Callback("push", StanzaPath("iq@type=set/roster"), self.on_push))
@@ -86,6 +100,9 @@ class Client(ClientXMPP):
     def on_message(self, msg):
         emit("message", **{"from": msg["from"].full}, type=msg["type"], body=msg["body"],
              condition=msg["error"]["condition"] if msg["type"] == "error" else "")
+
+    def on_copy(self, kind, msg):
+        emit("copy", **{"from": msg["from"].full}, to=msg["to"].full, type=kind, body=msg["body"])
 
     def on_presence(self, pres):
         show = pres.xml.find("{jabber:client}show")
@@ -114,6 +131,26 @@ class Client(ClientXMPP):
         for item in items(iq):
             self.take(item)
 
+    async def keep(self, name):
+        """Have a name kept by each way in which a server keeps something: vCard, private XML, private PEP node."""
+        card = self.plugin["xep_0054"].make_vcard()
+        card["FN"] = name
+        await self.plugin["xep_0054"].publish_vcard(card)
+        old = Bookmarks()
+        old.add_conference(ROOM, "nick", name=name)
+        await self.plugin["xep_0049"].store(old)
+        new = bookmarks.Conference()
+        new["name"] = name
+        await self.plugin["xep_0223"].store(new, BOOKMARKS, ROOM)
+
+    async def kept(self):
+        """What keep has had kept."""
+        card = await self.plugin["xep_0054"].get_vcard(self.boundjid.bare, cached=False)
+        old = await self.plugin["xep_0049"].retrieve("bookmarks")
+        new = await self.plugin["xep_0223"].retrieve(BOOKMARKS)
+        return [card["vcard_temp"]["FN"], *(c["name"] for c in old["private"]["bookmarks"]["conferences"]),
+                *(item["conference"]["name"] for item in new["pubsub"]["items"])]
+
     async def do(self, command):
         match command["do"]:
             case "roster":
@@ -128,9 +165,17 @@ class Client(ClientXMPP):
                 self.send_presence(pshow=command.get("show"), pstatus=command.get("status"))
             case "message":
                 self.send_message(mto=command["to"], mbody=command["body"], mtype="chat")
+            case "carbons":
+                await self.plugin["xep_0280"].enable()
+                emit("carbons-done")
             case "tune":
                 await self.plugin["xep_0118"].publish_tune(title=command["body"])
                 emit("tune-done")
+            case "keep":
+                await self.keep(command["body"])
+                emit("keep-done")
+            case "kept":
+                emit("kept", jids=await self.kept())
             case "blocklist":
                 emit("blocklist", jids=sorted(map(str, await self.plugin["xep_0191"].get_blocked_jids())))
             case "block":

@@ -56,6 +56,7 @@ function start(config) {
   xmpp.on("disconnect", end);
   xmpp.on("stanza", (el) => {
     const common = { from: el.attrs.from, type: el.attrs.type ?? "" };
+    if (el.is("message")) copies(el).forEach((copy) => emit("copy", copy));
     if (el.is("message")) emit("message", { ...common, body: text(el, "body"), condition: condition(el) });
     if (el.is("presence")) emit("presence", { ...common, show: text(el, "show"), status: text(el, "status") });
   });
@@ -70,6 +71,15 @@ function start(config) {
   return xmpp;
 }
 
+const CARBONS = "urn:xmpp:carbons:2";
+
+// copies are the messages in a copy (XEP-0280), of which the library knows nothing.
+const copies = (el) =>
+  ["sent", "received"].flatMap((type) => {
+    const message = el.getChild(type, CARBONS)?.getChild("forwarded", "urn:xmpp:forward:0")?.getChild("message", "jabber:client");
+    return message ? [{ from: message.attrs.from, to: message.attrs.to, type, body: text(message, "body") }] : [];
+  });
+
 const condition = (el) => (el.attrs.type === "error" ? el.getChild("error")?.getChildElements()[0]?.name : "") ?? "";
 
 const commands = {
@@ -83,6 +93,10 @@ const commands = {
   presence: (xmpp, { show, status }) =>
     xmpp.send(xml("presence", {}, show && xml("show", {}, show), status && xml("status", {}, status))),
   message: (xmpp, { to, body }) => xmpp.send(xml("message", { to, type: "chat" }, xml("body", {}, body))),
+  async carbons(xmpp) {
+    await xmpp.iqCaller.set(xml("enable", CARBONS));
+    emit("carbons-done");
+  },
   async ping(xmpp) {
     await xmpp.iqCaller.request(xml("iq", { type: "get", to: xmpp.jid.domain }, xml("ping", "urn:xmpp:ping")));
     emit("pong");

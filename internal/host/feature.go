@@ -44,8 +44,8 @@ type Disco struct {
 	Host, Account []string // namespaces of features
 	// HostForms say more of the host (XEP-0128): data forms, each of another kind.
 	HostForms []*xmlstream.Element
-	// AccountIdentities are identities of an account beside account/registered.
-	AccountIdentities []Identity
+	// HostIdentities are identities of the host beside server/im, and AccountIdentities of an account beside account/registered.
+	HostIdentities, AccountIdentities []Identity
 	// AccountItems lists what an account has below it, as far as somebody may see it, and AccountNode says what one of
 	// its nodes is, nil when there is none that somebody may see. They may wait for a store; ctx bounds the call.
 	AccountItems func(ctx context.Context, account, somebody jid.JID) ([]Item, error)

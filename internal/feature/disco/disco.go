@@ -74,11 +74,13 @@ func (d disco) hostInfo(_ context.Context, iq *host.IQ) (*xmlstream.Element, err
 
 // hostQuery says what a host is and can do.
 func hostQuery(h *host.Host) *xmlstream.Element {
+	identities := []host.Identity{{Category: "server", Type: "im", Name: "rollcall"}}
 	var features []string
 	for _, f := range h.Features() {
+		identities = append(identities, f.Disco.HostIdentities...)
 		features = append(features, f.Disco.Host...)
 	}
-	query := info([]host.Identity{{Category: "server", Type: "im", Name: "rollcall"}}, features)
+	query := info(identities, features)
 	for _, f := range h.Features() {
 		query.Append(f.Disco.HostForms...)
 	}

@@ -1,6 +1,7 @@
 package pep
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -36,8 +37,9 @@ type config struct {
 	MaxItems int      `json:"max_items"`
 	Persist  bool     `json:"persist"`
 	SendLast string   `json:"send_last"`
-	Retracts bool     `json:"retracts"` // contacts are told of items that go
-	Payloads bool     `json:"payloads"` // and what items say
+	Retracts bool     `json:"retracts"`         // contacts are told of items that go
+	Silent   bool     `json:"silent,omitempty"` // and not told when the node goes
+	Payloads bool     `json:"payloads"`         // and what items say
 	Notify   bool     `json:"notify"`
 }
 
@@ -60,22 +62,10 @@ type field struct {
 
 func flag(name, label string, of func(c *config) *bool) field {
 	return field{name: name, kind: "boolean", label: label,
-		get: func(c *config) []string {
-			if *of(c) {
-				return []string{"1"}
-			}
-			return []string{"0"}
-		},
-		set: func(c *config, values []string) error {
-			switch one(values) {
-			case "1", "true":
-				*of(c) = true
-			case "0", "false":
-				*of(c) = false
-			default:
-				return fmt.Errorf("%q is neither 1 nor 0", one(values))
-			}
-			return nil
+		get: func(c *config) []string { return asFlag(*of(c)) },
+		set: func(c *config, values []string) (err error) {
+			*of(c), err = fromFlag(values)
+			return err
 		}}
 }
 
@@ -135,8 +125,57 @@ var fields = []field{
 	choice("pubsub#send_last_published_item", "When the last item is sent", []string{lastNever, lastOnSub, lastOnPresence},
 		func(c *config) *string { return &c.SendLast }),
 	flag("pubsub#notify_retract", "Say when items go", func(c *config) *bool { return &c.Retracts }),
+	{name: "pubsub#notify_delete", kind: "boolean", label: "Say when the node goes",
+		get: func(c *config) []string { return asFlag(!c.Silent) },
+		set: func(c *config, values []string) error {
+			yes, err := fromFlag(values)
+			c.Silent = !yes
+			return err
+		}},
 	flag("pubsub#deliver_payloads", "Say what items have", func(c *config) *bool { return &c.Payloads }),
 	flag("pubsub#deliver_notifications", "Say when items come", func(c *config) *bool { return &c.Notify }),
+	// What cannot be otherwise here, and clients ask for all the same.
+	always("pubsub#notify_config", "boolean", "Say when the configuration changes", "0", "false"),
+	always("pubsub#notify_sub", "boolean", "Say who subscribes", "0", "false"),
+	always("pubsub#purge_offline", "boolean", "Items go when their owner does", "0", "false"),
+	always("pubsub#presence_based_delivery", "boolean", "Only clients that are available are told", "1", "true"),
+	always("pubsub#publish_model", "list-single", "Who publishes", "publishers"),
+	always("pubsub#notification_type", "list-single", "Type of the messages that say it", stanza.TypeHeadline),
+	always("pubsub#itemreply", "list-single", "Who is named as the one to answer", "publisher"),
+	always("pubsub#node_type", "list-single", "Type of the node", "leaf"),
+}
+
+// always is a field that has one value, which may have several spellings.
+func always(name, kind, label string, spellings ...string) field {
+	f := field{name: name, kind: kind, label: label,
+		get: func(*config) []string { return spellings[:1] },
+		set: func(_ *config, values []string) error {
+			if !slices.Contains(spellings, one(values)) {
+				return fmt.Errorf("it is always %s", spellings[0])
+			}
+			return nil
+		}}
+	if kind == "list-single" {
+		f.options = spellings
+	}
+	return f
+}
+
+func asFlag(yes bool) []string {
+	if yes {
+		return []string{"1"}
+	}
+	return []string{"0"}
+}
+
+func fromFlag(values []string) (yes bool, err error) {
+	switch one(values) {
+	case "1", "true":
+		return true, nil
+	case "0", "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither 1 nor 0", one(values))
 }
 
 func one(values []string) string {
@@ -165,9 +204,9 @@ func (c *config) form() *xmlstream.Element {
 	return shown.Element()
 }
 
-// fill sets what the form in an element says, which may have none. A field that is not known is an error where unknown says so: publish-options
-// are a promise.
-func (c *config) fill(parent *xmlstream.Element, kind string, unknown error) error {
+// fill sets what the form in an element says, which may have none. A field that is not known, or cannot be so, is the error failed where
+// there is one: publish-options are a promise.
+func (c *config) fill(parent *xmlstream.Element, kind string, failed error) error {
 	x := parent.Child(ns.DataForms, "x")
 	if x == nil {
 		return nil
@@ -186,10 +225,10 @@ func (c *config) fill(parent *xmlstream.Element, kind string, unknown error) err
 		switch {
 		case i >= 0:
 			if err := fields[i].set(c, one.Values); err != nil {
-				return stanza.NewError(stanza.NotAcceptable, one.Var+": "+err.Error())
+				return cmp.Or(failed, error(stanza.NewError(stanza.NotAcceptable, one.Var+": "+err.Error())))
 			}
-		case unknown != nil:
-			return unknown
+		case failed != nil:
+			return failed
 		}
 	}
 	return nil

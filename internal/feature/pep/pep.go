@@ -96,6 +96,9 @@ func (p *PEP) Feature() host.Feature {
 		Name: "pep",
 		Disco: host.Disco{
 			Account: account, AccountIdentities: []host.Identity{{Category: "pubsub", Type: "pep"}},
+			// "The server MUST return an identity of pubsub/pep and include the publish-options feature" (XEP-0223 section 6): some
+			// clients ask it, and not the account.
+			Host: []string{ns.Pubsub + "#publish-options"}, HostIdentities: []host.Identity{{Category: "pubsub", Type: "pep"}},
 			AccountItems: p.discoItems, AccountNode: p.discoNode,
 		},
 		IQ: map[host.IQKey]host.IQHandler{

@@ -322,7 +322,9 @@ func (p *PEP) ownerSet(ctx context.Context, r *request) (*xmlstream.Element, err
 		if err := p.remove(ctx, local, name); err != nil {
 			return nil, err
 		}
-		r.after = func() { p.tell(ctx, r.owner, name, n, xmlstream.New(ns.PubsubEvent, "delete", "node", name)) }
+		if !n.Config.Silent {
+			r.after = func() { p.tell(ctx, r.owner, name, n, xmlstream.New(ns.PubsubEvent, "delete", "node", name)) }
+		}
 		return nil, nil
 	case "purge":
 		n.Items = nil
