@@ -182,10 +182,14 @@ func TestStatusTable(t *testing.T) {
 			Service: admin.ServiceStatus{State: "down", Breaker: "open", Fetches: 9000, Failures: 12, LastSuccess: now.Add(-90 * time.Second),
 				LastError: "the service answered 503\x1b[31m"}},
 		{Host: "é.example", Service: admin.ServiceStatus{State: "unasked"}},
-		{Host: "none.example", Service: admin.ServiceStatus{State: "none"}},
+		{Host: "none.example", Service: admin.ServiceStatus{State: "none"}, Messages: &admin.MessageStatus{Stored: 12}},
 		{Host: "ok.example", Users: 2, Sessions: 2, Rosters: admin.RosterCounts{Known: 2},
-			Service: admin.ServiceStatus{State: "ok", Breaker: "closed", Fetches: 2, LastSuccess: now}},
-	}}
+			Service:  admin.ServiceStatus{State: "ok", Breaker: "closed", Fetches: 2, LastSuccess: now},
+			Messages: &admin.MessageStatus{Stored: 1200, Refused: 3, Waiting: 12, Recipients: 4},
+			Services: map[string]admin.ServiceStatus{
+				"webhooks": {State: "unasked"},
+				"auth":     {State: "failing", Breaker: "closed", Fetches: 5, Failures: 1, LastSuccess: now.Add(-time.Minute), LastError: "no answer"}}},
+	}, Database: &admin.DatabaseStatus{Commits: 10, Writes: 30, MeanMillis: 1.25, Failures: 1, Failed: 2, Queued: 3, QueuedBytes: 400}}
 	want := `rollcall 1.2.3, ready, up 1d03h
 
 HOST              USERS  SESSIONS  ROSTERS                                                                           SERVICE
@@ -193,6 +197,13 @@ chat.example.com   1234      1500  1200 known, 3 of them stale, 34 unknown, 2 he
 é.example             0         0  0 known                                                                           not asked yet
 none.example          0         0  0 known                                                                           none: rosters are told
 ok.example            2         2  2 known                                                                           ok; 2 requests
+
+HOST          WHAT      HOW IT DOES
+none.example  messages  12 stored
+ok.example    messages  1200 stored, 3 refused; 12 wait for 4 users
+ok.example    auth      failing, last answer 1m00s ago; 5 requests, 1 failed; no answer
+ok.example    webhooks  not asked yet
+(all)         database  30 writes in 10 commits, 1.2 ms each; 1 commits failed; 2 writes given up; 3 wait (400 bytes)
 `
 	var got strings.Builder
 	if err := printStatus(&got, s, now); err != nil {

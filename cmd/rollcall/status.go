@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -47,8 +49,54 @@ func printStatus(w io.Writer, s admin.Status, now time.Time) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rollcall %s, %s, up %s\n\n", printable(s.Version), state, roughly(now.Sub(s.Started)))
 	writeTable(&b, rows, map[int]bool{1: true, 2: true})
+	if more := details(s, now); len(more) > 1 {
+		b.WriteString("\n")
+		writeTable(&b, more, nil)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// details has a row for each part of a host that does something, and for the database.
+func details(s admin.Status, now time.Time) [][]string {
+	rows := [][]string{{"HOST", "WHAT", "HOW IT DOES"}}
+	for _, h := range s.Hosts {
+		if m := h.Messages; m != nil {
+			rows = append(rows, []string{h.Host, "messages", messageText(*m)})
+		}
+		for _, name := range slices.Sorted(maps.Keys(h.Services)) {
+			rows = append(rows, []string{h.Host, name, serviceText(h.Services[name], now)})
+		}
+	}
+	if d := s.Database; d != nil {
+		rows = append(rows, []string{"(all)", "database", databaseText(*d)})
+	}
+	return rows
+}
+
+func messageText(m admin.MessageStatus) string {
+	text := fmt.Sprintf("%d stored", m.Stored)
+	if m.Refused > 0 {
+		text += fmt.Sprintf(", %d refused", m.Refused)
+	}
+	if m.Waiting > 0 {
+		text += fmt.Sprintf("; %d wait for %d users", m.Waiting, m.Recipients)
+	}
+	return text
+}
+
+func databaseText(d admin.DatabaseStatus) string {
+	text := fmt.Sprintf("%d writes in %d commits, %.1f ms each", d.Writes, d.Commits, d.MeanMillis)
+	if d.Failures > 0 {
+		text += fmt.Sprintf("; %d commits failed", d.Failures)
+	}
+	if d.Failed > 0 {
+		text += fmt.Sprintf("; %d writes given up", d.Failed)
+	}
+	if d.Queued > 0 {
+		text += fmt.Sprintf("; %d wait (%d bytes)", d.Queued, d.QueuedBytes)
+	}
+	return text
 }
 
 // rosterText counts the rosters of users online, and names only what is not as it should be.

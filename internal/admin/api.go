@@ -48,9 +48,10 @@ type Options struct {
 	// ClientNames, one of a certificate's subject alternative names must be among them.
 	ClientCertificates bool
 	ClientNames        []string
-	Rate               int          // most requests a second with one credential, or of one address; 0: no limit
-	Ready              func() bool  // whether clients are taken: false before the start is complete, and while stopping
-	Metrics            http.Handler // answers GET /metrics; nil: there is no such path
+	Rate               int                    // most requests a second with one credential, or of one address; 0: no limit
+	Ready              func() bool            // whether clients are taken: false before the start is complete, and while stopping
+	Metrics            http.Handler           // answers GET /metrics; nil: there is no such path
+	Database           func() *DatabaseStatus // nil, or gives nil: there is none
 	Version            string
 	Log                *slog.Logger
 }

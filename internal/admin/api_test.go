@@ -95,7 +95,8 @@ func start(t *testing.T, s setup) *fixture {
 		f.users.all[name] = UserInfo{JID: name + "@a.example", User: name}
 	}
 	status := func() HostStatus {
-		return HostStatus{Users: 1, Sessions: 2, Service: ServiceStatus{State: "ok", Breaker: "closed"}}
+		return HostStatus{Users: 1, Sessions: 2, Service: ServiceStatus{State: "ok", Breaker: "closed"},
+			Services: map[string]ServiceStatus{"auth": {State: "down", Breaker: "open"}}, Messages: &MessageStatus{Waiting: 3}}
 	}
 	hosts := []Host{
 		{Name: "a.example", Tokens: s.a, WebhookSecrets: s.aSecrets, Rosters: f.a, Profiles: f.a, Sessions: f.a, Status: status, MaxBytes: s.maxBytes,
@@ -107,7 +108,8 @@ func start(t *testing.T, s setup) *fixture {
 		hosts = hosts[:1]
 	}
 	f.API = New(t.Context(), Options{
-		Hosts: hosts, Tokens: s.admin, WebhookSecrets: s.secrets, ClientCertificates: s.certificates, ClientNames: s.names,
+		Database: func() *DatabaseStatus { return &DatabaseStatus{Commits: 5, MeanMillis: 0.5} },
+		Hosts:    hosts, Tokens: s.admin, WebhookSecrets: s.secrets, ClientCertificates: s.certificates, ClientNames: s.names,
 		Rate: s.rate, Metrics: s.metrics, Version: "1.2.3",
 		Ready: func() bool { return !s.notReady },
 		Log:   slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -13,6 +13,28 @@ type Status struct {
 	Ready   bool         `json:"ready"`
 	Started time.Time    `json:"started"`
 	Hosts   []HostStatus `json:"hosts"` // by name
+	// Database is the server's, and not told to a host's own credential; nil when there is none.
+	Database *DatabaseStatus `json:"database,omitempty"`
+}
+
+// DatabaseStatus is what is written to the database through its queue: messages, values of users, events. All but Queued and
+// QueuedBytes count from the server's start on.
+type DatabaseStatus struct {
+	Commits     uint64  `json:"commits"`
+	Failures    uint64  `json:"failures"` // tries to commit that failed
+	Writes      uint64  `json:"writes"`
+	Failed      uint64  `json:"failed"`       // writes that were given up, or found too much waiting
+	MeanMillis  float64 `json:"mean_ms"`      // of a write, from when it came until it was on the disk
+	Queued      int     `json:"queued"`       // writes that wait now
+	QueuedBytes int     `json:"queued_bytes"` // likewise
+}
+
+// MessageStatus is what became of messages that were to be stored since the server's start, and what waits.
+type MessageStatus struct {
+	Stored     uint64 `json:"stored"`
+	Refused    uint64 `json:"refused"`
+	Waiting    int    `json:"waiting"`    // in mailboxes, as counted a minute ago at most; 0 without a database
+	Recipients int    `json:"recipients"` // for so many users
 }
 
 // HostStatus is the state of one host.
@@ -22,6 +44,9 @@ type HostStatus struct {
 	Sessions int           `json:"sessions"` // of these users
 	Rosters  RosterCounts  `json:"rosters"`
 	Service  ServiceStatus `json:"service"`
+	// Services are others that the host asks or tells: "auth", "keys", "profile", "image", "webhooks".
+	Services map[string]ServiceStatus `json:"services,omitempty"`
+	Messages *MessageStatus           `json:"messages,omitempty"`
 }
 
 // RosterCounts says what is known of the rosters of the users online: Known has Stale in it, Unknown has not.
@@ -54,6 +79,9 @@ func (a *API) status(c *call) (*reply, error) {
 			hs.Host = h.Name
 			s.Hosts = append(s.Hosts, hs)
 		}
+	}
+	if c.grant.all && a.opts.Database != nil {
+		s.Database = a.opts.Database()
 	}
 	slices.SortFunc(s.Hosts, func(x, y HostStatus) int { return strings.Compare(x.Host, y.Host) })
 	return ok(s)

@@ -51,6 +51,9 @@ type Config struct {
 	Cache       time.Duration // how long a password that was right need not be asked about again; 0: not at all
 	UserAgent   string
 	Log         *slog.Logger // nil: none
+	// Observe is told of every request: how long it took, and why it brought no answer. The error has no secret in it. It is
+	// called by those who ask and must not block; nil: nobody is told.
+	Observe func(took time.Duration, err error)
 
 	TLS  *tls.Config                                                       // nil: the system's certificates
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
@@ -74,6 +77,9 @@ const maxBody = 8 << 10
 func New(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(time.Duration, error) {}
 	}
 	c := &Client{
 		cfg: cfg, slots: make(chan struct{}, max(1, cfg.Concurrency)), cache: newCache(cfg.Cache),
@@ -175,9 +181,24 @@ func (c *Client) Check(ctx context.Context, user, password string) (bool, error)
 	return right && err == nil, err
 }
 
-func (c *Client) ask(ctx context.Context, user, password string) (bool, error) {
+// A request is what is known of one when it has come to its end.
+type request struct {
+	begun, ended time.Time // zero: it was not made
+	given        bool      // its caller did not wait for the answer
+}
+
+// done tells who observes.
+func (c *Client) done(r *request, err error) {
+	if !r.begun.IsZero() && !r.given {
+		c.cfg.Observe(r.ended.Sub(r.begun), err)
+	}
+}
+
+func (c *Client) ask(ctx context.Context, user, password string) (right bool, err error) {
+	r := &request{}
+	defer func() { c.done(r, err) }()
 	if c.cfg.Style == MongooseIM {
-		status, body, err := c.method(ctx, "check_password", user, "&pass="+escape(password))
+		status, body, err := c.method(ctx, r, "check_password", user, "&pass="+escape(password))
 		switch {
 		case err != nil:
 			return false, err
@@ -195,7 +216,7 @@ func (c *Client) ask(ctx context.Context, user, password string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	status, _, err := c.get(ctx, target, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+	status, _, err := c.get(ctx, r, target, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
 	switch {
 	case err != nil:
 		return false, err
@@ -208,17 +229,20 @@ func (c *Client) ask(ctx context.Context, user, password string) (bool, error) {
 }
 
 // Credentials implements auth.Source, by get_password.
-func (c *Client) Credentials(ctx context.Context, user string) (auth.Credentials, error) {
-	status, body, err := c.method(ctx, "get_password", user, "")
+func (c *Client) Credentials(ctx context.Context, user string) (keys auth.Credentials, err error) {
+	r := &request{}
+	status, body, err := c.method(ctx, r, "get_password", user, "")
 	switch {
 	case err != nil:
-		return auth.Credentials{}, err
 	case status == 404:
+		c.done(r, nil)
 		return auth.Credentials{}, auth.ErrUnknownUser
 	case status != 200:
-		return auth.Credentials{}, c.unusable("get_password", status, "200 and keys for SCRAM, or 404")
+		err = c.unusable("get_password", status, "200 and keys for SCRAM, or 404")
+	default:
+		keys, err = parseKeys(body)
 	}
-	keys, err := parseKeys(body)
+	c.done(r, err)
 	if err == nil {
 		c.iterations.Store(int64(max(keys.SHA1.Iterations, keys.SHA256.Iterations)))
 	}
@@ -234,8 +258,11 @@ func (c *Client) unusable(what string, status int, right string) error {
 		what, status, http.StatusText(status), right)
 }
 
+// Breaker is closed where requests are made, open where the service is left alone, half-open where one sees whether it is back.
+func (c *Client) Breaker() string { return c.breaker.State().String() }
+
 // method asks BASE/name.
-func (c *Client) method(ctx context.Context, name, user, more string) (status int, body string, err error) {
+func (c *Client) method(ctx context.Context, r *request, name, user, more string) (status int, body string, err error) {
 	target := *c.base
 	target.Path = strings.TrimSuffix(target.Path, "/") + "/" + name
 	target.RawPath = ""
@@ -244,14 +271,14 @@ func (c *Client) method(ctx context.Context, name, user, more string) (status in
 	if c.cfg.Credentials != "" {
 		basic = base64.StdEncoding.EncodeToString([]byte(c.cfg.Credentials))
 	}
-	return c.get(ctx, &target, basic)
+	return c.get(ctx, r, &target, basic)
 }
 
 // errDown is about a service that has failed and is left alone for a while.
 var errDown = errors.New("authhttp: not asked: the service has failed several times in a row, and is tried again within seconds")
 
 // get makes one request. The body is without the white space around it.
-func (c *Client) get(ctx context.Context, target *url.URL, basic string) (status int, body string, err error) {
+func (c *Client) get(ctx context.Context, r *request, target *url.URL, basic string) (status int, body string, err error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -271,6 +298,8 @@ func (c *Client) get(ctx context.Context, target *url.URL, basic string) (status
 	if basic != "" {
 		req.Header["Authorization"] = []string{"Basic " + basic}
 	}
+	r.begun = time.Now()
+	defer func() { r.ended, r.given = time.Now(), ctx.Err() != nil }()
 	// The transport and not a http.Client: no redirects, no cookies.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {

@@ -200,6 +200,50 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// Every request is told of, once, with what came of it; no others are.
+func TestObserve(t *testing.T) {
+	var told []string
+	observe := func(c *Config) {
+		c.Observe = func(took time.Duration, err error) { told = append(told, fmt.Sprint(took, " ", err != nil)) }
+		c.Cache = time.Minute
+	}
+	bubble(t, observe, func(t *testing.T, s *service, c *Client) {
+		check := func(what string, want ...string) {
+			t.Helper()
+			if fmt.Sprint(told) != fmt.Sprint(want) {
+				t.Errorf("%s: told %v, want %v", what, told, want)
+			}
+			told = nil
+		}
+		_, _ = c.Check(t.Context(), "john", "wrong")
+		_, _ = c.Check(t.Context(), "john", secret)
+		check("an answer is one, whatever it says", "0s false", "0s false")
+		_, _ = c.Check(t.Context(), "john", secret)
+		check("what is remembered")
+		_, _ = c.Credentials(t.Context(), "john")
+		_, _ = c.Credentials(t.Context(), "nobody")
+		check("keys, and none", "0s false", "0s false")
+		s.respond = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _ = c.Check(gone, "jane", secret)
+		check("who has gone")
+		_, _ = c.Check(t.Context(), "jane", secret)
+		check("silence", "5s true")
+		s.respond = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }
+		_, _ = c.Check(t.Context(), "jane", secret)
+		_, _ = c.Credentials(t.Context(), "jane")
+		check("a page", "0s true", "0s true")
+		s.respond = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }
+		for range 8 {
+			_, _ = c.Check(t.Context(), "jane", secret)
+		}
+		if len(told) != 5 || c.Breaker() != "open" {
+			t.Errorf("%v, the breaker is %s", told, c.Breaker())
+		}
+	})
+}
+
 // Five failures, and the service is left alone until a probe finds it well.
 func TestBreaker(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, s *service, c *Client) {

@@ -28,17 +28,13 @@ type Mail struct {
 	// Known says what the box is to know of a recipient of whom no session is bound, before it keeps a message for that name.
 	// It does not wait. nil: nothing, anybody may be.
 	Known func(from, to jid.JID) store.Known
-	// Stored and Refused are told of messages that were stored, and that were not; may be nil.
-	Stored, Refused func()
+	// Told is told of each message that was to be stored: why it was not, or nil. It must not block; it may be nil.
+	Told func(err error)
 }
 
 func (m *Mail) count(err error) {
-	f := m.Stored
-	if err != nil {
-		f = m.Refused
-	}
-	if f != nil {
-		f()
+	if m.Told != nil {
+		m.Told(err)
 	}
 }
 

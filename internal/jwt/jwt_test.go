@@ -234,6 +234,13 @@ func TestRemote(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	told, failed := int32(0), 0
+	r.Observe = func(_ time.Duration, err error) {
+		told++
+		if err != nil {
+			failed++
+		}
+	}
 	v := verifier(t, Config{Remote: r, Issuer: a.URL})
 	john := claims{"sub": "john", "iss": a.URL, "exp": in(time.Hour)}
 	first, second := sign(t, jose.RS256, one, "first", john), sign(t, jose.ES256, two, "second", john)
@@ -273,6 +280,10 @@ func TestRemote(t *testing.T) {
 	a.issuer = "https://evil.example"
 	r.later(keysAge)
 	check("a document of somebody else", second, nil, 5)
+
+	if told != a.asked.Load()+1 || failed != 3 { // the authority does not count what somebody else answers
+		t.Errorf("told %d times, %d of them of failures", told, failed)
+	}
 
 	r.turn <- struct{}{} // somebody is fetching
 	ctx, cancel := context.WithCancel(t.Context())

@@ -24,6 +24,9 @@ type Remote struct {
 	issuer    string // OpenID Connect: its discovery document has the URL
 	userAgent string
 	transport *http.Transport
+	// Observe is told of every time that keys were asked for: how long it took, and why they did not come. It may be set before
+	// the first token comes.
+	Observe func(took time.Duration, err error)
 
 	turn chan struct{} // one at a time fetches
 
@@ -93,7 +96,11 @@ func (r *Remote) keysFor(ctx context.Context, kid string) ([]jose.JSONWebKey, er
 		}
 		return keys, nil
 	}
+	begun := time.Now()
 	fresh, err := r.fetch(ctx)
+	if r.Observe != nil && ctx.Err() == nil {
+		r.Observe(time.Since(begun), err)
+	}
 	if err != nil && len(keys) == 0 {
 		return nil, err
 	}

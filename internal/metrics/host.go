@@ -9,6 +9,8 @@ import (
 // Instruments are those of one virtual host. Their methods may be called by many goroutines at once, and do nothing on
 // a nil *Instruments.
 type Instruments struct {
+	host                           string
+	vectors                        *vectors
 	fetches, notifications, routed []prometheus.Counter
 	byResult                       map[string]prometheus.Counter // of fetches, by label
 	shared, dropped, pushes        prometheus.Counter
@@ -16,6 +18,7 @@ type Instruments struct {
 	pushLag                        prometheus.Observer
 	events                         map[string]prometheus.Counter // for the application, by result
 	signIns                        map[string]prometheus.Counter // by result
+	messages                       map[string]prometheus.Counter // by result
 }
 
 // FetchResults are the labels of what can become of a fetch: those of rosterhttp's observations. Any other is counted
@@ -68,6 +71,7 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 	m.states.set(name, state)
 	v := &m.vectors
 	i := &Instruments{
+		host: name, vectors: v, messages: map[string]prometheus.Counter{},
 		byResult: map[string]prometheus.Counter{},
 		shared:   v.shared.WithLabelValues(name), dropped: v.dropped.WithLabelValues(name), pushes: v.pushes.WithLabelValues(name),
 		requestSeconds: v.requestSeconds.WithLabelValues(name), batchUsers: v.batchUsers.WithLabelValues(name),
@@ -88,6 +92,9 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 	}
 	for _, label := range SignInResults {
 		i.signIns[label] = v.signIns.WithLabelValues(name, label)
+	}
+	for _, label := range MessageResults {
+		i.messages[label] = v.messages.WithLabelValues(name, label)
 	}
 	for n, label := range FetchResults {
 		i.byResult[label] = i.fetches[n]

@@ -12,7 +12,6 @@ package metrics
 import (
 	"net/http"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,9 +23,6 @@ type Metrics struct {
 	registry *prometheus.Registry
 	states   *states
 	vectors  vectors
-
-	storeWrites, storeErrors prometheus.Counter
-	storeSeconds             prometheus.Observer
 }
 
 // vectors are the instruments that each host has one of.
@@ -35,14 +31,15 @@ type vectors struct {
 	notifications, pushes, routed *prometheus.CounterVec
 	requestSeconds, batchUsers    *prometheus.HistogramVec
 	pushLag                       *prometheus.HistogramVec
-	events, signIns               *prometheus.CounterVec
+	events, signIns, messages     *prometheus.CounterVec
+	asked                         *prometheus.CounterVec
+	askedSeconds                  *prometheus.HistogramVec
 }
 
 // Bounds of the histograms. A fetch ends within 5 s unless roster.timeout says otherwise, a notification is answered
 // within 30.
 var (
 	secondsBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	storeBounds   = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
 	usersBounds   = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000}
 )
 
@@ -68,15 +65,16 @@ func New(version string) *Metrics {
 		routed:        counters("rollcall_stanzas_routed_total", "Stanzas taken from clients, by kind.", "host", "kind"),
 		events:        counters("rollcall_webhook_events_total", "Events for the application, by what became of them.", "host", "result"),
 		signIns:       counters("rollcall_sign_ins_total", "Tries to sign in, by what came of it. One that has to wait is counted as slowed, and again at its end.", "host", "result"),
+		messages:      counters("rollcall_messages_total", "Messages that were to be stored, by what came of it.", "host", "result"),
+		asked:         counters("rollcall_service_requests_total", "Requests to services of the application other than that of rosters, by what came of them.", "host", "service", "result"),
+		askedSeconds: histograms("rollcall_service_request_duration_seconds",
+			"Time of requests to services of the application other than that of rosters.", secondsBounds, "host", "service"),
 		requestSeconds: histograms("rollcall_roster_request_duration_seconds",
 			"Time of requests to the service, batches among them.", secondsBounds, "host"),
 		batchUsers: histograms("rollcall_roster_batch_users", "Users in one batch request.", usersBounds, "host"),
 		pushLag: histograms("rollcall_roster_push_lag_seconds",
 			"Time from a notification until the roster pushes that it caused were in the outboxes.", secondsBounds, "host"),
 	}
-	writes := counters("rollcall_store_writes_total", "Writes to the database, by what came of it.", "result")
-	m.storeWrites, m.storeErrors = writes.WithLabelValues("ok"), writes.WithLabelValues("error")
-	m.storeSeconds = histograms("rollcall_store_write_duration_seconds", "Time of writes to the database.", storeBounds).WithLabelValues()
 
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "rollcall_build_info", Help: "1, with the version of this program.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()}})
@@ -95,17 +93,4 @@ func (m *Metrics) Handler() http.Handler {
 		return http.NotFoundHandler()
 	}
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes})
-}
-
-// StoreWrite counts a write to the database, which may have failed.
-func (m *Metrics) StoreWrite(took time.Duration, err error) {
-	if m == nil {
-		return
-	}
-	if err != nil {
-		m.storeErrors.Inc()
-	} else {
-		m.storeWrites.Inc()
-	}
-	m.storeSeconds.Observe(took.Seconds())
 }

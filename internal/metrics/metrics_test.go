@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,8 +30,16 @@ func full() Host {
 		Rosters: func() Rosters {
 			return Rosters{Oldest: 90 * time.Second, Average: 1500 * time.Millisecond, Held: 1, Journal: 12, Unsaved: 2}
 		},
-		Service: func() Service { return Service{Breaker: "half-open", InFlight: 1, Waiting: 7} },
+		Service:   func() Service { return Service{Breaker: "half-open", InFlight: 1, Waiting: 7} },
+		Queues:    func() Queues { return Queues{OutboxBytes: 1000, LargestOutbox: 600, Letters: 5, Requests: 6} },
+		Mailboxes: func() (int, int) { return 12, 4 },
+		Breakers:  func() map[string]string { return map[string]string{Auth: "open", Profile: "closed", Keys: "?"} },
 	}
+}
+
+func database() Store {
+	return Store{Commits: 10, Failures: 3, Writes: 30, Failed: 2, Refused: 1, Bytes: 4000, Largest: 7, Queued: 8, QueuedBytes: 900,
+		Bounds: []time.Duration{time.Millisecond, 10 * time.Millisecond}, Latency: []uint64{20, 5, 5}, LatencySum: 1500 * time.Millisecond}
 }
 
 // scrape gives the text that a scraper gets.
@@ -84,8 +91,16 @@ func TestInstruments(t *testing.T) {
 	}
 	a.Notified(notifications, 1)
 	a.Routed(stanzas)
-	m.StoreWrite(time.Millisecond, nil)
-	m.StoreWrite(time.Second, errors.New("disk full"))
+	for n, result := range append(MessageResults, "something new") {
+		for range n + 1 {
+			a.Message(result)
+		}
+	}
+	auth := a.Service(Auth)
+	auth.Request(time.Second, true)
+	auth.Request(time.Second, true)
+	auth.Request(2*time.Second, false)
+	m.Store(database)
 	text, _ := scrape(t, m, "text/plain")
 	for _, want := range []string{
 		`rollcall_build_info{go_version="` + runtime.Version() + `",version="1.2"} 1`,
@@ -112,9 +127,27 @@ func TestInstruments(t *testing.T) {
 		`rollcall_stanzas_routed_total{host="a.example",kind="message"} 1`,
 		`rollcall_stanzas_routed_total{host="a.example",kind="presence"} 2`,
 		`rollcall_stanzas_routed_total{host="a.example",kind="iq"} 3`,
-		`rollcall_store_writes_total{result="ok"} 1`,
-		`rollcall_store_writes_total{result="error"} 1`,
-		`rollcall_store_write_duration_seconds_count 2`,
+		`rollcall_messages_total{host="a.example",result="stored"} 1`,
+		`rollcall_messages_total{host="a.example",result="unavailable"} 5`,
+		`rollcall_messages_total{host="a.example",result="other"} 13`,
+		`rollcall_messages_total{host="b.example",result="stored"} 0`,
+		`rollcall_service_requests_total{host="a.example",result="ok",service="auth"} 2`,
+		`rollcall_service_requests_total{host="a.example",result="error",service="auth"} 1`,
+		`rollcall_service_request_duration_seconds_sum{host="a.example",service="auth"} 4`,
+		`rollcall_store_writes_total{result="ok"} 30`,
+		`rollcall_store_writes_total{result="error"} 2`,
+		`rollcall_store_writes_total{result="refused"} 1`,
+		`rollcall_store_commits_total 10`,
+		`rollcall_store_commit_failures_total 3`,
+		`rollcall_store_written_bytes_total 4000`,
+		`rollcall_store_commit_writes_max 7`,
+		`rollcall_store_queue_writes 8`,
+		`rollcall_store_queue_bytes 900`,
+		`rollcall_store_write_duration_seconds_bucket{le="0.001"} 20`,
+		`rollcall_store_write_duration_seconds_bucket{le="0.01"} 25`,
+		`rollcall_store_write_duration_seconds_bucket{le="+Inf"} 30`,
+		`rollcall_store_write_duration_seconds_sum 1.5`,
+		`rollcall_store_write_duration_seconds_count 30`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("the scrape does not have %s", want)
@@ -136,8 +169,14 @@ func TestStates(t *testing.T) {
 	m.Host("c.example", Host{})
 	text, _ := scrape(t, m, "text/plain")
 	got := ours(text, "rollcall_users_online", "rollcall_sessions", "rollcall_rosters_held", "rollcall_roster_copy", "rollcall_roster_journal",
-		"rollcall_roster_saves", "rollcall_roster_breaker", "rollcall_roster_requests", "rollcall_roster_fetches_waiting")
-	want := `rollcall_roster_breaker_state{host="a.example"} 1
+		"rollcall_outbox", "rollcall_mailbox", "rollcall_messages_in_progress", "rollcall_requests_waiting", "rollcall_service_breaker", "rollcall_roster_saves", "rollcall_roster_breaker", "rollcall_roster_requests", "rollcall_roster_fetches_waiting")
+	want := `rollcall_mailbox_messages{host="a.example"} 12
+rollcall_mailboxes{host="a.example"} 4
+rollcall_messages_in_progress{host="a.example"} 5
+rollcall_outbox_bytes{host="a.example"} 1000
+rollcall_outbox_bytes_max{host="a.example"} 600
+rollcall_requests_waiting{host="a.example"} 6
+rollcall_roster_breaker_state{host="a.example"} 1
 rollcall_roster_copy_age_average_seconds{host="a.example"} 1.5
 rollcall_roster_copy_age_oldest_seconds{host="a.example"} 90
 rollcall_roster_fetches_waiting{host="a.example"} 7
@@ -147,6 +186,8 @@ rollcall_roster_requests_in_flight{host="a.example"} 1
 rollcall_roster_requests_in_flight{host="b.example"} 0
 rollcall_roster_saves_pending{host="a.example"} 2
 rollcall_rosters_held{host="a.example"} 1
+rollcall_service_breaker_state{host="a.example",service="auth"} 2
+rollcall_service_breaker_state{host="a.example",service="profile"} 0
 rollcall_sessions{host="a.example",transport="bosh"} 2
 rollcall_sessions{host="a.example",transport="tcp"} 4
 rollcall_sessions{host="a.example",transport="websocket"} 1
@@ -172,10 +213,17 @@ func TestOpenMetrics(t *testing.T) {
 	}
 }
 
+// everything has each metric told at least once.
+func everything() *Metrics {
+	m := New("1")
+	m.Host("a.example", full()).Service(Auth).Request(time.Second, true)
+	m.Store(database)
+	return m
+}
+
 // Names and help keep to Prometheus' conventions.
 func TestLint(t *testing.T) {
-	m := New("1")
-	m.Host("a.example", full())
+	m := everything()
 	problems, err := testutil.GatherAndLint(m.registry, names(t, m)...)
 	if err != nil {
 		t.Fatal(err)
@@ -213,9 +261,7 @@ func TestDocumentation(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `(rollcall_[a-z_]+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
 		documented[row[1]] = row[2] + " " + strings.NewReplacer("`", "", ",", "", "–", "").Replace(row[3])
 	}
-	m := New("1")
-	m.Host("a.example", full())
-	families, err := m.registry.Gather()
+	families, err := everything().registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +282,7 @@ func TestDocumentation(t *testing.T) {
 	if diff := cmp.Diff(told, documented); diff != "" {
 		t.Errorf("docs/operations.md (-is +documented)\n%s", diff)
 	}
-	for _, label := range slices.Concat(FetchResults, notificationLabels[:], stanzaLabels[:]) {
+	for _, label := range slices.Concat(FetchResults, notificationLabels[:], stanzaLabels[:], MessageResults, []string{Auth, Keys, Profile, Image, Webhooks}) {
 		if !bytes.Contains(page, []byte("`"+label+"`")) {
 			t.Errorf("docs/operations.md does not have the label %s", label)
 		}
@@ -266,7 +312,9 @@ func TestNil(t *testing.T) {
 	i.Pushed(1)
 	i.PushLag(time.Second)
 	i.Routed(Message)
-	m.StoreWrite(time.Second, nil)
+	i.Message("stored")
+	i.Service(Auth).Request(time.Second, true)
+	m.Store(database)
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	if i != nil || w.Code != 404 {

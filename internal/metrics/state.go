@@ -14,6 +14,18 @@ type Host struct {
 	Sessions func() Sessions
 	Rosters  func() Rosters
 	Service  func() Service
+	Queues   func() Queues
+	// Mailboxes tells how many messages wait, as they were counted last, and for how many users.
+	Mailboxes func() (messages, users int)
+	// Breakers has the states of the breakers of services other than that of rosters, by their labels.
+	Breakers func() map[string]string
+}
+
+// Queues is what waits in memory.
+type Queues struct {
+	OutboxBytes, LargestOutbox int // for clients: of all of them, and of the one with most
+	Letters                    int // messages that wait for their commit, or behind those that do
+	Requests                   int // of clients that were put off
 }
 
 // Sessions are those of a host, by transport.
@@ -46,6 +58,10 @@ type states struct {
 	oldest, average              *prometheus.Desc
 	held, journal, unsaved       *prometheus.Desc
 	breaker, inFlight, inWaiting *prometheus.Desc
+	outboxes, largest            *prometheus.Desc
+	letters, requests            *prometheus.Desc
+	waiting, mailboxes           *prometheus.Desc
+	breakers                     *prometheus.Desc
 }
 
 func newStates() *states {
@@ -64,6 +80,13 @@ func newStates() *states {
 		breaker:   desc("rollcall_roster_breaker_state", "Requests to the service: 0 are made, 1 one is made to see whether it is back, 2 are not made."),
 		inFlight:  desc("rollcall_roster_requests_in_flight", "Requests to the service under way."),
 		inWaiting: desc("rollcall_roster_fetches_waiting", "Fetches that wait for a request to end."),
+		outboxes:  desc("rollcall_outbox_bytes", "Bytes that wait for clients."),
+		largest:   desc("rollcall_outbox_bytes_max", "Bytes that wait for the client for which most wait."),
+		letters:   desc("rollcall_messages_in_progress", "Messages that wait for their commit, or behind those that do."),
+		requests:  desc("rollcall_requests_waiting", "Requests of clients that wait for the database, or for their turn."),
+		waiting:   desc("rollcall_mailbox_messages", "Messages in mailboxes, counted once a minute."),
+		mailboxes: desc("rollcall_mailboxes", "Users whose mailboxes are not empty, counted once a minute."),
+		breakers:  desc("rollcall_service_breaker_state", "Requests to a service: 0 are made, 1 one is made to see whether it is back, 2 are not made.", "service"),
 	}
 }
 
@@ -75,7 +98,8 @@ func (s *states) set(name string, h Host) {
 
 // Describe implements prometheus.Collector.
 func (s *states) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.online, s.sessions, s.oldest, s.average, s.held, s.journal, s.unsaved, s.breaker, s.inFlight, s.inWaiting} {
+	for _, d := range []*prometheus.Desc{s.online, s.sessions, s.oldest, s.average, s.held, s.journal, s.unsaved, s.breaker, s.inFlight, s.inWaiting,
+		s.outboxes, s.largest, s.letters, s.requests, s.waiting, s.mailboxes, s.breakers} {
 		out <- d
 	}
 }
@@ -121,5 +145,28 @@ func (s *states) collect(h Host, gauge func(d *prometheus.Desc, value float64, l
 		}
 		gauge(s.inFlight, float64(v.InFlight))
 		gauge(s.inWaiting, float64(v.Waiting))
+	}
+	s.collectQueues(h, gauge)
+}
+
+func (s *states) collectQueues(h Host, gauge func(d *prometheus.Desc, value float64, labels ...string)) {
+	if h.Queues != nil {
+		q := h.Queues()
+		gauge(s.outboxes, float64(q.OutboxBytes))
+		gauge(s.largest, float64(q.LargestOutbox))
+		gauge(s.letters, float64(q.Letters))
+		gauge(s.requests, float64(q.Requests))
+	}
+	if h.Mailboxes != nil {
+		messages, users := h.Mailboxes()
+		gauge(s.waiting, float64(messages))
+		gauge(s.mailboxes, float64(users))
+	}
+	if h.Breakers != nil {
+		for service, state := range h.Breakers() {
+			if value, known := breakerStates[state]; known {
+				gauge(s.breakers, value, service)
+			}
+		}
 	}
 }

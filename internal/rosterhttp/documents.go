@@ -119,7 +119,8 @@ func (c *Client) fetchDocument(ctx context.Context, req *http.Request, tag strin
 	if tag = etag(tag); tag != "" {
 		req.Header["If-None-Match"] = []string{tag}
 	}
-	o := Observation{Users: 1}
+	o := Observation{Users: 1, Image: !isJSON}
+	defer func() { c.observe(o, label(&Result{}, o.Err)) }()
 	fail := c.enter(ctx, notified)
 	if fail == nil {
 		fail = c.attempt(notified, &o, req.URL, func() *Error {
@@ -131,6 +132,7 @@ func (c *Client) fetchDocument(ctx context.Context, req *http.Request, tag strin
 	}
 	if fail != nil {
 		fail.URL = shownURL(req.URL)
+		o.Err = fail
 		c.record.failure(fail)
 		return Content{}, fail
 	}

@@ -17,11 +17,13 @@ const (
 type Observation struct {
 	Sent    bool // a request was made: its user could be asked for, the breaker let it, the caller waited
 	Batch   bool // it was a POST for several users
+	Image   bool // it was for an image that a document names
 	Users   int  // who were asked for, 1 or more
 	Took    time.Duration
 	Bytes   int            // of the body of the answer, decompressed
 	Dropped int            // contacts left out
 	Results map[string]int // Users by what became of their fetches
+	Err     *Error         // why a document or an image was not had; rosters have Results
 }
 
 // observe tells who wants to know; results is for an observation of one user.

@@ -67,7 +67,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		timefeature.New(time.Now),
 	}
 	if h.cfg.Auth.Method != config.AuthAnonymous {
-		all = append(all, h.members.feature())
+		all = append(all, h.members.feature(), h.counted.feature())
 	}
 	if h.keepsMail() {
 		all = append(all, offline.New())

@@ -25,11 +25,13 @@ type virtualHost struct {
 	engine   *roster.Engine
 	service  *service // nil when nobody is asked
 	metrics  *metrics.Instruments
+	services *services
 	sasl     atomic.Pointer[auth.Server]
 	profiles *profiles       // nil when users write their own vCards
 	webhooks *webhook.Sender // nil when nobody is told
 	leases   *lease.Leases
 	members  *members
+	counted  *counted
 	users    *users // nil where users have no accounts here
 }
 
@@ -42,8 +44,9 @@ const storedRosters = 1_000_000
 // addHost builds the host that is number i in the configuration.
 func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	log := s.log.With("host", c.Name)
-	h := &virtualHost{cfg: c, log: log}
+	h := &virtualHost{cfg: c, log: log, counted: &counted{store: s.store, host: c.Name, log: log}}
 	h.metrics = s.metrics.Host(c.Name, h.state())
+	h.services = newServices(h.metrics)
 	s.hosts = append(s.hosts, h)
 	if err := s.addProfiles(h, i); err != nil {
 		return err
@@ -130,7 +133,8 @@ func waiting(c config.Roster) int {
 
 // newAuth makes the SASL server of a host, which is number i in the configuration that from is.
 func (s *Server) newAuth(ctx context.Context, h *virtualHost, from *config.Config, i int) (*auth.Server, error) {
-	a, err := authConfig(ctx, from, i, outside{store: s.store, version: s.opts.Version, log: h.log, dial: s.opts.DialRoster})
+	a, err := authConfig(ctx, from, i, outside{store: s.store, version: s.opts.Version, log: h.log,
+		dial: s.opts.DialRoster, services: h.services})
 	if err != nil {
 		return nil, err
 	}

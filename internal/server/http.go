@@ -72,6 +72,7 @@ func (s *Server) guardOpen(next http.Handler) http.Handler {
 func (s *Server) newAdmin() *admin.API {
 	o := s.callers(s.cfg)
 	o.ClientCertificates = s.cfg.Admin.ClientCA != ""
+	o.Database = s.databaseStatus
 	o.Ready, o.Metrics, o.Version, o.Log = s.isReady, s.metrics.Handler(), s.opts.Version, s.log
 	for i, h := range s.hosts {
 		to := &o.Hosts[i]
@@ -116,7 +117,7 @@ func (h *virtualHost) status() admin.HostStatus {
 	return admin.HostStatus{
 		Users: c.Online, Sessions: h.host.SessionCount(),
 		Rosters: admin.RosterCounts{Known: c.Online - c.Unknown, Stale: c.Stale, Unknown: c.Unknown, Kept: c.Kept, Held: c.Held},
-		Service: h.serviceStatus(),
+		Service: h.serviceStatus(), Services: h.services.statuses(), Messages: h.counted.status(),
 	}
 }
 
@@ -126,17 +127,10 @@ func (h *virtualHost) serviceStatus() admin.ServiceStatus {
 	}
 	health := h.service.client().Health()
 	s := admin.ServiceStatus{
-		State: "ok", Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight, Breaker: health.Breaker,
+		Fetches: health.Fetches, Failures: health.Failures, InFlight: health.InFlight, Breaker: health.Breaker,
 		LastSuccess: health.LastSuccess, LastFailure: health.LastFailure,
 	}
-	switch {
-	case health.Fetches == 0:
-		s.State = "unasked"
-	case health.Breaker != "closed":
-		s.State = "down"
-	case health.ConsecutiveFailures > 0:
-		s.State = "failing"
-	}
+	s.State = serviceState(s, health.ConsecutiveFailures)
 	if s.State != "ok" {
 		s.LastError = health.LastError
 	}

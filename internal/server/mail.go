@@ -38,7 +38,7 @@ func (s *Server) messages(h *virtualHost) Messages {
 // be: users are those who have signed in, those of whom the application has given a roster, and the sender's own contacts, who
 // come from the application too.
 func (s *Server) mail(h *virtualHost) host.Mail {
-	m := host.Mail{Limit: h.cfg.Offline.MaxMessages}
+	m := host.Mail{Limit: h.cfg.Offline.MaxMessages, Told: h.told}
 	if lasting := s.messages(h); lasting != nil {
 		m.Box, m.Lasts = lasting, true
 	} else if h.keepsMail() {

@@ -3,6 +3,7 @@ package server
 import (
 	"rollcall/internal/metrics"
 	"rollcall/internal/rosterhttp"
+	"rollcall/internal/store"
 )
 
 // state is what is read of a host when somebody scrapes.
@@ -14,8 +15,32 @@ func (h *virtualHost) state() metrics.Host {
 			c := h.engine.Counts()
 			return metrics.Rosters{Oldest: c.Oldest, Average: c.Average, Held: c.Held, Journal: c.Journal, Unsaved: c.Unsaved}
 		},
-		Service: h.serviceState,
+		Service:   h.serviceState,
+		Queues:    h.queues,
+		Mailboxes: h.mailboxes(),
+		Breakers:  func() map[string]string { return h.services.breakers() },
 	}
+}
+
+func (h *virtualHost) queues() metrics.Queues {
+	q := h.host.Queues()
+	return metrics.Queues{OutboxBytes: q.Outboxes, LargestOutbox: q.LargestOutbox, Letters: q.Letters, Requests: q.Requests}
+}
+
+// mailboxes tells what waits in a host's mailboxes, where it is counted.
+func (h *virtualHost) mailboxes() func() (messages, users int) {
+	if h.counted.store == nil {
+		return nil
+	}
+	return h.counted.waiting
+}
+
+// storeState is what is read of the database when somebody scrapes.
+func (s *Server) storeState() metrics.Store {
+	n := s.store.Stats()
+	return metrics.Store{Commits: n.Commits, Failures: n.Failures, Writes: n.Writes, Failed: n.Failed, Refused: n.Refused, Bytes: n.Bytes,
+		Largest: n.LargestGroup, Queued: n.Queued, QueuedBytes: n.QueuedBytes,
+		Bounds: store.LatencyBounds[:], Latency: n.Latency[:], LatencySum: n.LatencySum}
 }
 
 func (h *virtualHost) sessions() metrics.Sessions {

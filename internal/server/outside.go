@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"rollcall/internal/auth"
 	"rollcall/internal/authhttp"
 	"rollcall/internal/config"
 	"rollcall/internal/jwt"
+	"rollcall/internal/metrics"
 	"rollcall/internal/store"
 )
 
@@ -19,6 +21,16 @@ type outside struct {
 	version string
 	log     *slog.Logger
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+
+	services *services // nil: nobody wants to know how they do
+}
+
+// watch gives what a client of a service calls for each request.
+func (o outside) watch(service string) func(took time.Duration, err error) {
+	if o.services == nil {
+		return nil
+	}
+	return o.services.watch(service)
 }
 
 // http makes the method of a host whose application knows the passwords.
@@ -27,10 +39,13 @@ func (o outside) http(cfg *config.Config, i int) (auth.Method, error) {
 	client, err := authhttp.New(authhttp.Config{
 		Host: c.Name, URL: c.Auth.HTTP.URL, Style: authhttp.Style(c.Auth.HTTP.Style), Credentials: string(c.Auth.HTTP.Credentials),
 		Timeout: c.Auth.HTTP.Timeout, Concurrency: c.Auth.HTTP.Concurrency, Cache: c.Auth.HTTP.Cache,
-		UserAgent: "rollcall/" + o.version, Dial: o.dial,
+		UserAgent: "rollcall/" + o.version, Dial: o.dial, Observe: o.watch(metrics.Auth),
 	})
 	if err != nil {
 		return nil, cfg.KeyError(config.HostKey(i, "auth.url"), err)
+	}
+	if o.services != nil {
+		o.services.breaks(metrics.Auth, client.Breaker)
 	}
 	if c.Auth.HTTP.SCRAM {
 		return auth.Accounts{Source: client, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}, nil
@@ -69,6 +84,9 @@ func (o outside) jwt(cfg *config.Config, i int) (auth.Method, error) {
 	}
 	if err != nil {
 		return nil, cfg.KeyError(config.HostKey(i, key), err)
+	}
+	if v.Remote != nil {
+		v.Remote.Observe = o.watch(metrics.Keys)
 	}
 	verifier, err := jwt.New(v)
 	if err != nil {

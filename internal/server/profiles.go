@@ -8,6 +8,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/vcard"
 	"rollcall/internal/jid"
+	"rollcall/internal/metrics"
 	"rollcall/internal/profile"
 	"rollcall/internal/rosterhttp"
 	"rollcall/internal/xmlstream"
@@ -30,6 +31,7 @@ func (s *Server) addProfiles(h *virtualHost, i int) error {
 		return err
 	}
 	source := documents{newReplaceable(client)}
+	h.services.breaks(metrics.Profile, func() string { return source.client().Health().Breaker })
 	o := profile.Options{
 		Host: h.cfg.Name, Source: source, MaxAge: c.MaxAge, AvatarBytes: c.AvatarBytes, Log: h.log,
 		Online: func(local string) bool {
@@ -55,6 +57,7 @@ func (s *Server) newDocuments(h *virtualHost, from *config.Config, i int) (*rost
 	client, err := rosterhttp.NewDocuments(rosterhttp.Config{
 		Host: h.cfg.Name, URL: c.URL, Token: string(c.Token), Timeout: c.Timeout, Concurrency: c.Concurrency, Of: "profile",
 		UserAgent: "rollcall/" + s.opts.Version, Log: h.log, Dial: s.opts.DialRoster,
+		Observe: h.services.observeDocuments(),
 	}, c.AvatarOrigins)
 	if err != nil {
 		return nil, from.KeyError(config.HostKey(i, "profile.url"), err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"rollcall/internal/config"
+	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 )
 
@@ -139,11 +140,14 @@ func (s *Server) otherService(h *virtualHost, next *config.Config, i int) (swap,
 
 // otherAuth leaves what the old one has kept, connections of a minute and a half at most, to the garbage collector.
 func (s *Server) otherAuth(h *virtualHost, next *config.Config, i int) (swap, error) {
+	breaker := h.services.breaker(metrics.Auth)
+	drop := func() { h.services.breaks(metrics.Auth, breaker) }
 	sasl, err := s.newAuth(s.alive, h, next, i)
 	if err != nil {
+		drop()
 		return swap{}, err
 	}
-	return swap{func() { h.sasl.Store(sasl) }, func() {}}, nil
+	return swap{func() { h.sasl.Store(sasl) }, drop}, nil
 }
 
 func (s *Server) otherProfiles(h *virtualHost, next *config.Config, i int) (swap, error) {

@@ -128,6 +128,9 @@ func (s *Server) build(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if s.store != nil {
+		s.metrics.Store(s.storeState)
+	}
 	s.guard = s.newGuard()
 	for i, h := range s.cfg.Hosts {
 		if err := s.addHost(ctx, i, h); err != nil {

@@ -7,6 +7,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/webhooks"
 	"rollcall/internal/host"
+	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/store"
@@ -40,7 +41,7 @@ func (s *Server) webhookOptions(h *virtualHost, from *config.Config, i int) (web
 	}
 	return webhook.Options{
 		Host: h.cfg.Name, URL: c.URL, Key: key, UserAgent: "rollcall/" + s.opts.Version, MaxAge: c.MaxAge,
-		Log: h.log, Told: h.metrics.EventTold, Dial: s.opts.DialRoster,
+		Log: h.log, Told: h.metrics.EventTold, Asked: h.services.watch(metrics.Webhooks), Dial: s.opts.DialRoster,
 	}, nil
 }
 

@@ -92,6 +92,17 @@ func (s *Session) post(w stanza.Wire) (start *writer, reason error) {
 	return s.push(w, size), nil
 }
 
+// Queued is how much waits for the session's client, in bytes: what is to be written, and what waits for it to come back. What
+// was written and is not acknowledged counts where the session is managed.
+func (s *Session) Queued() int {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if m := s.managed.Load(); m != nil {
+		return s.out.bytes + m.bytes
+	}
+	return s.out.bytes
+}
+
 // unlock lets go of the outbox's mutex, and does what post has said. It is false when the session has to end.
 func (s *Session) unlock(start *writer, reason error) bool {
 	s.out.mu.Unlock()

@@ -51,6 +51,9 @@ func TestOnlyForWhomIsKnown(t *testing.T) {
 		if _, err := appendWait(s, Entry{Host: "h", Username: "member", Undelivered: true, Limit: 1, Known: Member}); !errors.Is(err, ErrLimit) {
 			t.Errorf("a full mailbox of a member: %v", err)
 		}
+		if n, users, err := s.CountMailboxes(ctx, "h"); n != stored["sender"] || users != len(stored)-1 || err != nil {
+			t.Errorf("%d wait for %d users, %v", n, users, err)
+		}
 		if err := s.RemoveAccount(ctx, "h", "account"); err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,18 @@ func (s *Store) CountWaiting(ctx context.Context, host, username string, most in
 	return n, nil
 }
 
+// CountMailboxes counts the messages in a host's mailboxes, and the users for whom they wait. It reads an index.
+func (s *Store) CountMailboxes(ctx context.Context, host string) (messages, users int, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.db.QueryRowContext(ctx, `SELECT COUNT(*), COUNT(DISTINCT username) FROM messages
+			WHERE host = $1 AND undelivered = 1`, host).Scan(&messages, &users)
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("store: the mailboxes of %s: %w", host, err)
+	}
+	return messages, users, nil
+}
+
 // Delivered takes messages out of an account's mailbox: a client has acknowledged them. Those that are in the archive stay
 // there; ids that are not in the mailbox do not matter. It does not wait, and is written a moment later, with other writes:
 // after a crash they may be in the mailbox still. done, if it is not nil, is called as that of Append is.

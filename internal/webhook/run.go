@@ -142,7 +142,11 @@ func (w *worker) start(ctx context.Context) (wait time.Duration) {
 			it.busy = true
 			w.active++
 			go func() {
+				begun := time.Now()
 				v, after, err := w.deliver(ctx, it.Event)
+				if v == delivered || ctx.Err() == nil {
+					w.o.Asked(time.Since(begun), err)
+				}
 				w.results <- result{it, v, after, err}
 			}()
 		}

@@ -58,7 +58,9 @@ type Options struct {
 	Log       *slog.Logger
 	// Told is called with what became of an event, for metrics: "delivered", "refused", "expired" or "overflow". It may be nil.
 	Told func(result string)
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
+	// Asked is called with how long each request took, and why the event was not taken. It may be nil.
+	Asked func(took time.Duration, err error)
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 }
 
 // Sender tells the events of one host. Its methods may be called by any goroutine.
@@ -95,6 +97,9 @@ func New(o Options) (*Sender, error) {
 	}
 	if o.Told == nil {
 		o.Told = func(string) {}
+	}
+	if o.Asked == nil {
+		o.Asked = func(time.Duration, error) {}
 	}
 	dial := o.Dial
 	if dial == nil {

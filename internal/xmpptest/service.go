@@ -11,7 +11,7 @@ import (
 )
 
 // Service is a fake application that owns rosters: it answers GET /contacts/USER and can fail in every way that the
-// contract names. /auth/check_password says that everybody's password is "secret". POST /hooks takes events. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
+// contract names. /auth/check_password says that everybody's password is "secret", or answers as "/auth" is told to. POST /hooks takes events. POST /batch is answered for many users, each of whom is fine, unknown or has an ETag. Its methods may be called by any goroutine.
 type Service struct {
 	mu      sync.Mutex
 	rosters map[string]string // the JSON document of each user
@@ -175,6 +175,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == "/auth/check_password" {
+		if a := s.prepare(w, r, "/auth"); a.play() {
+			return
+		}
 		fmt.Fprint(w, r.FormValue("pass") == "secret")
 		return
 	}

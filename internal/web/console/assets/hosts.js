@@ -48,7 +48,10 @@ export class Hosts {
     }
     at.health.hidden = service.state === 'none';
     setText(at.errors, errorRate(service));
-    setText(at.trouble, trouble(service, now));
+    setText(at.trouble, [trouble(service, now), ...others(host.services ?? {}, now)].filter(Boolean).join(' '));
+    const waiting = host.messages?.waiting ?? 0;
+    setText(at.waiting, plain(waiting));
+    at['waiting-box'].hidden = waiting === 0;
     if (card.last && service.failures > card.last.failures) this.#point(card, { failed: true });
     card.last = service;
     if (!rosters.held) card.held.clear();
@@ -104,6 +107,12 @@ function trouble(service, now) {
   const since = service.last_success ? `Last answer ${ago(now - Date.parse(service.last_success))} ago.` : 'It has never answered.';
   const breaker = { open: 'It is left alone for a while (breaker open).', 'half-open': 'One request finds out whether it is back (breaker half-open).' };
   return [since, breaker[service.breaker], service.last_error].filter(Boolean).join(' ');
+}
+
+// others says which of the host's other services have trouble.
+function others(services, now) {
+  return Object.entries(services).map(([name, service]) => [name, trouble(service, now)])
+    .filter(([, text]) => text).map(([name, text]) => `The service “${name}” fails. ${text}`);
 }
 
 // draw makes a line of how long requests took; marks at the bottom are moments when some failed.
