@@ -230,6 +230,7 @@ func TestObserve(t *testing.T) {
 		check("who has gone")
 		_, _ = c.Check(t.Context(), "jane", secret)
 		check("silence", "5s true")
+		synctest.Wait() // nobody serves any more
 		s.respond = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }
 		_, _ = c.Check(t.Context(), "jane", secret)
 		_, _ = c.Credentials(t.Context(), "jane")
