@@ -129,6 +129,7 @@ type Host struct {
 	Roster              Roster
 	Profile             Profile
 	Offline             Offline
+	Archive             Archive
 	Files               Files
 	Contact             map[string][]string // URIs by what they are for, one of ContactPurposes
 	Webhooks            Webhooks
@@ -138,6 +139,20 @@ type Host struct {
 type Offline struct {
 	MaxMessages int // for one user; 0: none
 }
+
+// Archive says what is kept of users' messages for good.
+type Archive struct {
+	Default     string        // whose messages, where users have not said it: one of the constants
+	MaxAge      time.Duration // how long; 0: for ever
+	MaxMessages int           // of one user
+}
+
+// Values of host.archive.default.
+const (
+	ArchiveAlways = "always"
+	ArchiveNever  = "never"
+	ArchiveRoster = "roster"
+)
 
 // Webhooks tell the application of a host what happens.
 type Webhooks struct {

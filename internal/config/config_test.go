@@ -123,6 +123,10 @@ admin = ["mailto:admin@example.com", "xmpp:john@chat.example.com"]
 status = ["https://status.example.com"]
 [host.offline]
 max_messages = 7
+[host.archive]
+default = "roster"
+max_age = "720h"
+max_messages = 5
 [host.webhooks]
 url = "https://app.example.com/hooks"
 secret = "`+testSecret+`"
@@ -155,7 +159,7 @@ roster.url = "http://b/%s"
 				HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
-			Offline{7},
+			Offline{7}, Archive{ArchiveRoster, 720 * time.Hour, 5},
 			Files{filepath.Join(dir, "www"), "/web/", []string{"start.html"}, true, ""},
 			map[string][]string{"admin": {"mailto:admin@example.com", "xmpp:john@chat.example.com"}, "status": {"https://status.example.com"}},
 			Webhooks{"https://app.example.com/hooks", testSecret, []string{"user.online"}, true, time.Hour},

@@ -200,7 +200,7 @@ func TestDefaults(t *testing.T) {
 			HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}}, Roster: Roster{
 			URL: "http://x/%s", BatchSize: 100, Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
 			MaxBytes: 4 << 20, MaxItems: 10_000, Concurrency: 32, ClientEdits: "service-unavailable", Guard: true}, Profile: Profile{
-			Timeout: 5 * time.Second, MaxAge: time.Hour, Concurrency: 8, AvatarBytes: 64 << 10}, Offline: Offline{100}, Files: Files{
+			Timeout: 5 * time.Second, MaxAge: time.Hour, Concurrency: 8, AvatarBytes: 64 << 10}, Offline: Offline{100}, Archive: Archive{ArchiveAlways, 0, 100_000}, Files: Files{
 			Path: "/files/", Index: []string{"index.html", "index.htm"},
 			Policy: "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"}, Webhooks: Webhooks{Events: Events, MaxAge: 24 * time.Hour}}},
 		{"log", c.Log, Log{Format: "text"}},

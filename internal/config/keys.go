@@ -203,6 +203,12 @@ func messageKeys() []key {
 	return []key{
 		count("offline.max_messages", 100, func(t target) *int { return &t.host.Offline.MaxMessages }, 0, 100_000,
 			"Messages that may wait for a user who is offline; more are refused. They are kept in data_dir or database.url, and in memory when there is neither. 0: none wait"),
+		choice("archive.default", ArchiveAlways, func(t target) *string { return &t.host.Archive.Default }, nil, []string{ArchiveAlways, ArchiveNever, ArchiveRoster},
+			"Whose messages are kept in a user's archive (docs/messages.md), unless the user says it: everybody's, nobody's, or those of the user's contacts. There are archives where there is data_dir or database.url"),
+		duration("archive.max_age", "0s", func(t target) *time.Duration { return &t.host.Archive.MaxAge },
+			0, 100*365*24*time.Hour, `How long archives keep a message, such as "720h"; 0 is as long as there is room by archive.max_messages`),
+		count("archive.max_messages", 100_000, func(t target) *int { return &t.host.Archive.MaxMessages }, 1, 100_000_000,
+			"Messages in one user's archive; the oldest go, within an hour"),
 	}
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 
+	"rollcall/internal/ns"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 )
@@ -16,14 +17,15 @@ func (p *Passage) Taken() []*session.Session { return p.taken }
 
 // WireFor gives a message as its sender or its recipient is to see it: with its id in that one's archive (XEP-0359).
 func (p *Passage) WireFor(o Owner) stanza.Wire {
-	by := p.From
-	if o == Recipient {
-		by = p.To
+	return p.identified(p.Wire(), o)
+}
+
+// identified is a message with its id in the archive of its sender or its recipient, if it is there.
+func (p *Passage) identified(w stanza.Wire, o Owner) stanza.Wire {
+	if id := p.StanzaID(o); id != nil {
+		return w.With(id.AppendXML(nil, ns.Client))
 	}
-	if id := p.ArchivedAs(o); id != 0 {
-		return p.Wire().With(stanzaID(by.Bare(), id))
-	}
-	return p.Wire()
+	return w
 }
 
 // copy leads a message through the stage Copied, for the sessions of those who have had no copies yet, when there is anybody

@@ -201,9 +201,10 @@ func (h *Host) giveStored(b *box, m store.Message, p *Passage) (after []*session
 		}
 		w = w.With(payload.Delay(h.Name(), m.At, "").AppendXML(nil, ns.Client))
 	}
-	if m.Archived {
-		w = w.With(stanzaID(p.To.Bare(), m.ID))
+	if m.Archived && late {
+		p.ids[Recipient-Sender] = m.ID
 	}
+	w = p.identified(w, Recipient)
 	taken, ending := h.give(b, m.ID, p, w, h.online.of(b.local))
 	if taken == nil {
 		if late {
@@ -244,8 +245,4 @@ func (h *Host) readBack(b *box, w stanza.Wire, m store.Message) (*Passage, error
 		st.To, err = jid.New(b.local, h.Name(), "")
 	}
 	return &Passage{Stanza: st, Host: h}, err
-}
-
-func stanzaID(by jid.JID, id store.ID) []byte {
-	return payload.StanzaID(by.String(), id.String()).AppendXML(nil, ns.Client)
 }

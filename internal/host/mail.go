@@ -11,6 +11,7 @@ import (
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
+	"rollcall/internal/xmlstream"
 )
 
 // Mail says where messages wait for their recipients (XEP-0160).
@@ -28,6 +29,7 @@ type Mail struct {
 	// Known says what the box is to know of a recipient of whom no session is bound, before it keeps a message for that name.
 	// It does not wait. nil: nothing, anybody may be.
 	Known func(from, to jid.JID) store.Known
+	UIDs  *UIDs // of messages that are in an archive; nil: none is
 	// Told is told of each message that was to be stored: why it was not, or nil. It must not block; it may be nil.
 	Told func(err error)
 }
@@ -52,6 +54,20 @@ func (p *Passage) Archive(o Owner) { p.archive |= o }
 
 // ArchivedAs gives the id of the message in the archive of its sender or its recipient, 0 when it is not there.
 func (p *Passage) ArchivedAs(o Owner) store.ID { return p.ids[o-Sender] }
+
+// StanzaID makes the id of the message in the archive of its sender or its recipient (XEP-0359), nil when it is not there. It is
+// for the eyes of that one alone.
+func (p *Passage) StanzaID(o Owner) *xmlstream.Element {
+	by := p.From
+	if o == Recipient {
+		by = p.To
+	}
+	h := p.Host.registry.Host(by.Domain())
+	if id := p.ArchivedAs(o); id != 0 && h != nil && h.opts.Mail.UIDs != nil {
+		return payload.StanzaID(by.Bare().String(), h.opts.Mail.UIDs.Of(id))
+	}
+	return nil
+}
 
 // letter is a message of which somebody else's turn comes first, or that is being stored. The box's mutex guards it.
 type letter struct {

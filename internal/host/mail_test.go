@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/internal/jid"
 	"rollcall/internal/ns"
+	"rollcall/internal/payload"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
 	"rollcall/internal/xmlstream"
@@ -133,7 +133,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestWireWith(t *testing.T) {
-	id := stanzaID(jid.MustParse("marie@localhost"), 36)
+	id := payload.StanzaID("marie@localhost", "10").AppendXML(nil, ns.Client)
 	for _, el := range []*xmlstream.Element{xmlstream.New(ns.Client, "message", "id", "/>"), message()} {
 		w := stanza.NewWire(el)
 		got, err := w.With(id).Element(xmlstream.Limits{})

@@ -282,11 +282,7 @@ func (h *Host) hand(b *box, l *letter, ordered bool) {
 		h.flush(b)
 		return
 	}
-	w := l.wire
-	if id := l.p.ids[Recipient-Sender]; id != 0 {
-		w = w.With(stanzaID(l.p.To.Bare(), id))
-	}
-	taken, ending := h.give(b, l.id, l.p, w, sessions)
+	taken, ending := h.give(b, l.id, l.p, l.p.identified(l.wire, Recipient), sessions)
 	switch {
 	case taken != nil:
 		l.p.taken = taken

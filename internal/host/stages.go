@@ -22,7 +22,7 @@ const (
 	Received
 	// Archived: a message that is worth it is about to be stored, where the store lasts: for its recipient until a client has
 	// acknowledged it. Features say by Passage.Archive in whose archive it is to be for good. It goes on when it is on
-	// the disk, and only then is it acknowledged to its sender. No feature stands here yet.
+	// the disk, and only then is it acknowledged to its sender.
 	Archived
 	// Unclaimed: a message for an account that no session of it took. One that is stored waits for a session. Others are
 	// kept in memory where that is worth it, and otherwise answered with service-unavailable, where RFC 6121 section 8.5

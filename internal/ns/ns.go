@@ -58,6 +58,8 @@ const (
 	PubsubOwner  = "http://jabber.org/protocol/pubsub#owner"  // the same
 	PubsubEvent  = "http://jabber.org/protocol/pubsub#event"  // the same
 	PubsubErrors = "http://jabber.org/protocol/pubsub#errors" // the same
+	// Validate says which values of a form's list are allowed (XEP-0122 v1.0.2).
+	Validate = "http://jabber.org/protocol/xdata-validate"
 	// BlockingErrors has the condition of an error (XEP-0191 section 3.3).
 	BlockingErrors = "urn:xmpp:blocking:errors"
 )
@@ -67,7 +69,7 @@ const (
 	RSM        = "http://jabber.org/protocol/rsm"      // XEP-0059 v1.0: pages of results
 	Forward    = "urn:xmpp:forward:0"                  // XEP-0297 v1.0
 	SID        = "urn:xmpp:sid:0"                      // XEP-0359 v0.7.0
-	MAM        = "urn:xmpp:mam:2"                      // XEP-0313: not spoken yet; what clients may not say in our name
+	MAM        = "urn:xmpp:mam:2"                      // XEP-0313 v1.1.3 and XEP-0441 v0.2.0
 	Carbons    = "urn:xmpp:carbons:2"                  // XEP-0280 v1.0.1
 	Receipts   = "urn:xmpp:receipts"                   // XEP-0184 v1.4.0; only ever looked at
 	Markers    = "urn:xmpp:chat-markers:0"             // XEP-0333 v1.0; only ever looked at

@@ -81,6 +81,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	if h.users != nil {
 		all = append(all, register.New(register.Options{Accounts: h.users, Removal: h.cfg.Auth.Removal, Opened: h.users.opened}))
 	}
+	if h.uids != nil {
+		all = append(all, s.archive(h))
+	}
 	return append(all, s.stored(h)...), nil
 }
 

@@ -32,7 +32,8 @@ type virtualHost struct {
 	leases   *lease.Leases
 	members  *members
 	counted  *counted
-	users    *users // nil where users have no accounts here
+	uids     *host.UIDs // of archived messages; nil when there are none
+	users    *users     // nil where users have no accounts here
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -66,6 +67,9 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	h.members = s.newMembers(h)
 	if c.Auth.Method == config.AuthAccounts {
 		h.users = s.newUsers(h)
+	}
+	if h.uids, err = s.uids(ctx, h); err != nil {
+		return err
 	}
 	features, err := s.features(h)
 	if err != nil {

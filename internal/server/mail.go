@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+
 	"rollcall/internal/config"
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
@@ -11,6 +13,8 @@ import (
 type Messages interface {
 	store.Mailbox
 	store.Archive
+	// Secret gives a random secret of a name, which is the same as long as there are the messages.
+	Secret(ctx context.Context, name string) ([]byte, error)
 }
 
 // memoryMail bounds the messages that a host keeps in memory where there is no store, in bytes.
@@ -40,7 +44,7 @@ func (s *Server) messages(h *virtualHost) Messages {
 func (s *Server) mail(h *virtualHost) host.Mail {
 	m := host.Mail{Limit: h.cfg.Offline.MaxMessages, Told: h.told}
 	if lasting := s.messages(h); lasting != nil {
-		m.Box, m.Lasts = lasting, true
+		m.Box, m.Lasts, m.UIDs = lasting, true, h.uids
 	} else if h.keepsMail() {
 		m.Box = host.NewMemory(memoryMail)
 	}

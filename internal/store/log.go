@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type Query struct {
 	Mask, Bits int64     // message.Kind & Mask == Bits
 
 	Limit int  // messages in a page; 0: 100; never more than MaxPage
+	Bytes int  // of their stanzas in a page, unless it is a single one; 0 and more than 4 MiB: 4 MiB
 	Last  bool // the last of those that match, rather than the first; in their order all the same
 }
 
@@ -47,7 +49,7 @@ type Mark struct {
 }
 
 // Messages reads a page of an account's archive. It has as many messages as the query asks for, fewer when there are no more
-// (More is false then) or when they have more than 4 MiB.
+// (More is false then) or when they have more bytes than it allows.
 func (s *Store) Messages(ctx context.Context, host, username string, q Query) (Page, error) {
 	c, err := q.conditions(host, username)
 	if err != nil {
@@ -58,7 +60,7 @@ func (s *Store) Messages(ctx context.Context, host, username string, q Query) (P
 	if q.Last {
 		order = ` ORDER BY id DESC LIMIT `
 	}
-	page, err := s.page(ctx, `SELECT `+messageColumns+c.from()+order+c.arg(limit+1), c.args, limit, q.Last)
+	page, err := s.page(ctx, `SELECT `+messageColumns+c.from()+order+c.arg(limit+1), c.args, bounds{limit, q.Bytes}, q.Last)
 	return page, archiveError(host, username, err)
 }
 
@@ -69,9 +71,15 @@ func pageSize(limit int) int {
 	return min(limit, MaxPage)
 }
 
-// page reads a page of at most limit messages, of a query that asks for one more.
-func (s *Store) page(ctx context.Context, query string, args []any, limit int, reverse bool) (Page, error) {
+// bounds are those of a page. bytes 0 is pageBytes.
+type bounds struct{ messages, bytes int }
+
+// page reads a page within bounds, of a query that asks for one message more.
+func (s *Store) page(ctx context.Context, query string, args []any, most bounds, reverse bool) (Page, error) {
 	var page Page
+	if most.bytes <= 0 || most.bytes > pageBytes {
+		most.bytes = pageBytes
+	}
 	err := s.read(ctx, func(ctx context.Context) (err error) {
 		page = Page{}
 		rows, err := s.db.QueryContext(ctx, query, args...)
@@ -85,7 +93,7 @@ func (s *Store) page(ctx context.Context, query string, args []any, limit int, r
 				return err
 			}
 			size += len(m.Stanza) + writeCost
-			if len(page.Messages) == limit || len(page.Messages) > 0 && size > pageBytes {
+			if len(page.Messages) == most.messages || len(page.Messages) > 0 && size > most.bytes {
 				page.More = true
 				break
 			}
@@ -140,22 +148,24 @@ func (s *Store) MessageBounds(ctx context.Context, host, username string) (first
 // trimPage is how many messages are taken out of an archive in one transaction, so that others get their turn.
 const trimPage = 500
 
-// TrimMessages takes messages out of an account's archive: those of before a time (zero: none) and all but the newest keep
-// (less than 0: none). What waits in the mailbox stays there. It tells how many it took.
+// TrimMessages takes the first messages out of an account's archive: those before the first one that is not older than a time
+// (zero: none), and all but the newest keep (less than 0: none). So what is left has no gaps (XEP-0313 section 3.2), even where
+// the clock was set back. What waits in the mailbox stays there. It tells how many it took.
 func (s *Store) TrimMessages(ctx context.Context, host, username string, before time.Time, keep int) (gone int, err error) {
-	const these = `SELECT id FROM messages WHERE host = $1 AND username = $2 AND archived = 1 AND (id <= $3 OR at < $4) ORDER BY id LIMIT $5`
+	const these = `SELECT id FROM messages WHERE host = $1 AND username = $2 AND archived = 1 AND id <= $3 ORDER BY id LIMIT $4`
 	until, err := s.lastToGo(ctx, host, username, keep)
+	if err == nil && !before.IsZero() {
+		var old int64
+		old, err = s.lastOld(ctx, host, username, before)
+		until = max(until, old)
+	}
 	if err != nil {
 		return 0, archiveError(host, username, err)
-	}
-	early := int64(0)
-	if !before.IsZero() {
-		early = before.UnixMicro()
 	}
 	for {
 		taken := 0
 		err := s.inTransaction(ctx, func(tx *sql.Tx) error {
-			args := []any{host, username, until, early, trimPage}
+			args := []any{host, username, until, trimPage}
 			kept, err := rowsAffected(tx.ExecContext(ctx, `UPDATE messages SET archived = 0 WHERE undelivered = 1 AND id IN (`+these+`)`, args...))
 			if err != nil {
 				return err
@@ -184,6 +194,26 @@ func (s *Store) lastToGo(ctx context.Context, host, username string, keep int) (
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
+	}
+	return id, err
+}
+
+// lastOld is the id of the message before the first of an archive that is not older than a time; 0 when there is none.
+func (s *Store) lastOld(ctx context.Context, host, username string, before time.Time) (id int64, err error) {
+	const archive = ` FROM messages WHERE host = $1 AND username = $2 AND archived = 1 `
+	last := func(id *int64, query string, args ...any) error {
+		err := s.read(ctx, func(ctx context.Context) error {
+			return s.db.QueryRowContext(ctx, query, append([]any{host, username}, args...)...).Scan(id)
+		})
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	}
+	first := int64(math.MaxInt64)
+	err = last(&first, `SELECT id`+archive+`AND at >= $3 ORDER BY id LIMIT 1`, micros(before, true))
+	if err == nil {
+		err = last(&id, `SELECT id`+archive+`AND id < $3 ORDER BY id DESC LIMIT 1`, first)
 	}
 	return id, err
 }

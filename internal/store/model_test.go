@@ -78,8 +78,12 @@ func (m *model) delivered(host, username string, ids []ID) {
 
 func (m *model) trim(host, username string, before time.Time, keep int) (gone int) {
 	archive := m.messages(host, username, Query{})
+	old := slices.IndexFunc(archive, func(x Message) bool { return !x.At.Before(before) })
+	if old < 0 {
+		old = len(archive)
+	}
 	for i, x := range archive {
-		if keep >= 0 && i < len(archive)-keep || !before.IsZero() && x.At.Before(before) {
+		if keep >= 0 && i < len(archive)-keep || i < old {
 			j := slices.IndexFunc(m.all, func(y Message) bool { return y.ID == x.ID })
 			m.all[j].Archived = false
 			gone++

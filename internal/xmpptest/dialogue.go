@@ -314,6 +314,7 @@ func (d *dialogue) playClient(s step) error {
 		xml := s.xml
 		for name, value := range d.names {
 			xml = strings.ReplaceAll(xml, "'"+name+"'", "'"+value+"'")
+			xml = strings.ReplaceAll(xml, ">"+name+"<", ">"+value+"<")
 		}
 		err := c.Send(xml)
 		synctest.Wait()

@@ -16,7 +16,7 @@ const Any = "*"
 // compared without regard to order; an attribute or text that is expected to be Any must be there.
 func Match(want, got *xmlstream.Element) string { return match(want, got, map[string]string{}) }
 
-// match is Match with names for values that are not known beforehand: an attribute that is expected to be $NAME is
+// match is Match with names for values that are not known beforehand: an attribute or text that is expected to be $NAME is
 // what it was where the name stood before. names gets those that are new.
 func match(want, got *xmlstream.Element, names map[string]string) string {
 	if want.Space != got.Space || want.Local != got.Local {
@@ -25,7 +25,7 @@ func match(want, got *xmlstream.Element, names map[string]string) string {
 	if diff := matchAttrs(want, got, names); diff != "" {
 		return diff
 	}
-	if w, g := strings.TrimSpace(want.Text()), strings.TrimSpace(got.Text()); w != g && (w != Any || g == "") {
+	if w, g := strings.TrimSpace(want.Text()), strings.TrimSpace(got.Text()); !matchValue(w, g, names) {
 		return fmt.Sprintf("text %q instead of %q in <%s>", g, w, want.Local)
 	}
 	rest := slices.Collect(got.Elements())
@@ -47,6 +47,18 @@ func match(want, got *xmlstream.Element, names map[string]string) string {
 		return fmt.Sprintf("unexpected child of <%s>: %s", want.Local, rest[0])
 	}
 	return ""
+}
+
+// matchValue matches a text.
+func matchValue(want, got string, names map[string]string) bool {
+	if !strings.HasPrefix(want, "$") || got == "" {
+		return want == got || want == Any && got != ""
+	}
+	known, ok := names[want]
+	if !ok {
+		names[want] = got
+	}
+	return !ok || known == got
 }
 
 func matchAttrs(want, got *xmlstream.Element, names map[string]string) string {

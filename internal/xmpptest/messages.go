@@ -2,6 +2,7 @@ package xmpptest
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"maps"
@@ -194,7 +195,29 @@ func matches(q store.Query, m store.Message) bool {
 // Messages implements store.Archive.
 func (m *Messages) Messages(_ context.Context, host, username string, q store.Query) (store.Page, error) {
 	all, err := m.read(host, username, func(x store.Message) bool { return matches(q, x) })
-	return pageOf(all, q.Limit, q.Last), err
+	page := pageOf(all, q.Limit, q.Last)
+	for q.Bytes > 0 && len(page.Messages) > 1 {
+		size := 0
+		for _, x := range page.Messages {
+			size += len(x.Stanza)
+		}
+		if size <= q.Bytes {
+			break
+		}
+		page.More = true
+		if q.Last {
+			page.Messages = page.Messages[1:]
+		} else {
+			page.Messages = page.Messages[:len(page.Messages)-1]
+		}
+	}
+	return page, err
+}
+
+// Secret gives what ids are made of, which is the same for every process.
+func (m *Messages) Secret(_ context.Context, name string) ([]byte, error) {
+	secret := sha256.Sum256([]byte(name))
+	return secret[:], nil
 }
 
 // CountMessages implements store.Archive.
@@ -223,8 +246,10 @@ func (m *Messages) TrimMessages(_ context.Context, host, username string, before
 		return 0, err
 	}
 	going := map[store.ID]bool{}
+	old := true
 	for i, x := range all {
-		if keep >= 0 && i < len(all)-keep || x.At.Before(before) {
+		old = old && x.At.Before(before)
+		if keep >= 0 && i < len(all)-keep || old {
 			going[x.ID] = true
 		}
 	}
