@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"time"
 
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
@@ -14,6 +15,14 @@ func (p *Passage) Copies() Owner { return p.copies }
 
 // Taken gives the sessions that a message was given to.
 func (p *Passage) Taken() []*session.Session { return p.taken }
+
+// Since is when a message came that has waited behind others before it was given to anybody; the zero time for all others.
+func (p *Passage) Since() time.Time {
+	if p.since == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(p.since)
+}
 
 // WireFor gives a message as its sender or its recipient is to see it: with its id in that one's archive (XEP-0359).
 func (p *Passage) WireFor(o Owner) stanza.Wire {

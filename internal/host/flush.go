@@ -1,6 +1,8 @@
 package host
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"rollcall/internal/jid"
@@ -21,11 +23,14 @@ const (
 	flightHigh, flightLow = 24, 8
 	flushPage             = 50
 	flushAgain            = 5 * time.Second // after the store has failed
+	// flushLate is how long a message may wait behind others that are just being sent before it is told that it has.
+	flushLate = 10 * time.Second
 )
 
 // flush begins a flush, after those sessions have ended, if anything may wait and there is anybody to send it to.
 func (h *Host) flush(b *box, after ...*session.Session) {
 	if len(after) == 0 && topPriority(h.online.of(b.local), 127) < 0 {
+		h.nobodyTakes(b)
 		return
 	}
 	b.mu.Lock()
@@ -199,6 +204,10 @@ func (h *Host) giveStored(b *box, m store.Message, p *Passage) (after []*session
 			h.strike(b, m.ID)
 			return nil, false
 		}
+	} else if time.Since(m.At) >= flushLate {
+		p.since = m.At.UnixMicro()
+	}
+	if late || p.since != 0 {
 		w = w.With(payload.Delay(h.Name(), m.At, "").AppendXML(nil, ns.Client))
 	}
 	if m.Archived && late {
@@ -221,6 +230,30 @@ func (h *Host) giveStored(b *box, m store.Message, p *Passage) (after []*session
 		h.copy(h.ctx, p, Sender|Recipient)
 	}
 	return nil, false
+}
+
+// nobodyTakes is for messages that came while others were sent before them, to a session that has gone since: they wait for another
+// as those do that came while nobody was there.
+func (h *Host) nobodyTakes(b *box) {
+	b.mu.Lock()
+	fresh := b.fresh
+	if len(fresh) == 0 || b.frozen > 0 {
+		b.mu.Unlock()
+		return
+	}
+	b.fresh = make(map[store.ID]*Passage)
+	b.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(fresh)) {
+		h.unclaimedStored(fresh[id])
+	}
+}
+
+// unclaimedStored leads a message that is stored, and that nobody has taken, through the stage Unclaimed.
+func (h *Host) unclaimedStored(p *Passage) {
+	if _, err := h.walk(h.ctx, Unclaimed, p); err != nil {
+		h.log.Error("feature failed", "stage", "Unclaimed", "error", err)
+	}
+	h.copy(h.ctx, p, Sender|Recipient)
 }
 
 // forget takes a message out of those in flight that can be sent to nobody.

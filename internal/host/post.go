@@ -292,10 +292,7 @@ func (h *Host) hand(b *box, l *letter, ordered bool) {
 		h.flush(b, ending...)
 	default:
 		b.leave(l.id, nil)
-		if _, err := h.walk(h.ctx, Unclaimed, l.p); err != nil {
-			h.log.Error("feature failed", "stage", "Unclaimed", "error", err)
-		}
-		h.copy(h.ctx, l.p, Sender|Recipient)
+		h.unclaimedStored(l.p)
 		h.flush(b) // somebody may have come
 	}
 }

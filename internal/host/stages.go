@@ -51,6 +51,7 @@ type Passage struct {
 	archive Owner
 	copies  Owner              // whose are to be made now
 	copied  Owner              // whose are made, or are not to be
+	since   int64              // when it came, in microseconds since 1970, if it has waited; 0 otherwise
 	ids     [2]store.ID        // of the sender's and the recipient's archived copy, 0 for none
 	taken   []*session.Session // who got it
 

@@ -14,6 +14,7 @@ import (
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/ns"
+	"rollcall/internal/payload"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
@@ -203,6 +204,9 @@ func wrap(p *host.Passage, of host.Owner, account jid.JID) stanza.Wire {
 	w := p.WireFor(of)
 	return stanza.NewMessage(account.String(), typ, func(dst []byte) []byte {
 		dst = append(append(append(dst, '<'), name...), " xmlns='"+ns.Carbons+"'><forwarded xmlns='"+ns.Forward+"'>"...)
+		if since := p.Since(); !since.IsZero() { // XEP-0297 section 4: when it was sent first
+			dst = payload.Delay("", since, "").AppendXML(dst, ns.Forward)
+		}
 		dst = append(w.AppendFramed(dst), "</forwarded></"...)
 		return append(append(dst, name...), '>')
 	})

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
@@ -254,6 +255,49 @@ func TestSpecialCharactersInCopies(t *testing.T) {
 		m := el.Child(ns.Carbons, "sent").Child(ns.Forward, "forwarded").Child(ns.Client, "message")
 		if el.Attr("to") != "john@localhost/"+odd || m.Attr("id") != odd || m.Attr("to") != "marie@localhost/"+odd || m.Child(ns.Client, "body").Text() != odd {
 			t.Errorf("%s", got)
+		}
+	})
+}
+
+// A message that has waited behind others, for a client that takes long for them, is copied with the time at which it came (XEP-0297).
+func TestCopyOfWhatHasWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := host.NewRegistry()
+		h, err := host.New(t.Context(), r, host.Options{Name: "localhost", Features: []host.Feature{New(r)}, SessionsPerUser: 10, OutboxBytes: 1 << 20,
+			StanzaBytes: 256 << 10, Mail: host.Mail{Box: host.NewMemory(1 << 20), Lasts: true, Limit: 100}, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Stop(context.Background(), &stanza.StreamError{Condition: stanza.SystemShutdown})
+		w := town{r, map[string]*host.Host{"localhost": h}}
+		john := w.arrive(t, "john", "localhost", "x", false)
+		say := func(id int) {
+			john.says(fmt.Sprintf("<message type='chat' to='marie@localhost' id='%d'><body>hello</body></message>", id))
+		}
+		const before = 30
+		for i := range before {
+			say(i)
+		}
+		away, slow := w.arrive(t, "marie", "localhost", "away", true), w.arrive(t, "marie", "localhost", "slow", false)
+		away.SetAvailable(-1)
+		slow.Manage(false, 0, 0)
+		slow.SetAvailable(0)
+		slow.says("<presence id='p'/>") // what waits is sent
+		came := strings.Count(strings.Join(slow.heard(), ""), "<body>")
+		if came == 0 || came == before {
+			t.Fatalf("%d came", came)
+		}
+		say(before)
+		time.Sleep(15 * time.Second)
+		if err := slow.Acknowledged(slow.line, uint32(came)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(slow.heard(), ""); strings.Count(got, "<delay ") != before+1-came {
+			t.Errorf("came: %s", got)
+		}
+		got := strings.Join(away.heard(), "")
+		if strings.Count(got, "<received ") != 1 || !strings.Contains(got, "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2000-01-01T00:00:00.000Z'/><message ") {
+			t.Errorf("copies: %s", got)
 		}
 	})
 }
