@@ -81,6 +81,7 @@ func (r *run) addLatencies(ctx context.Context, scenario, what string) error {
 
 func (m *member) sentMessages() uint64     { return m.sent.Load() }
 func (m *member) receivedMessages() uint64 { return m.received.Load() }
+func (m *member) repeatedMessages() uint64 { return m.again.Load() }
 
 // total sums up a counter of all members.
 func (c *crowd) total(counter func(*member) uint64) (sum uint64) {

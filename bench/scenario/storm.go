@@ -48,6 +48,7 @@ func (r *run) storm(ctx context.Context) error {
 	if err := r.addLatencies(ctx, "storm", "messages of the first meanwhile, "); err != nil {
 		return err
 	}
+	r.add("storm", "messages of before, delivered again", "", float64(r.crowd.total((*member).repeatedMessages)))
 	return r.addRequests()
 }
 

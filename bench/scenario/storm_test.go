@@ -62,3 +62,26 @@ func TestOnlySomeAreOnline(t *testing.T) {
 		t.Errorf("%d members, of whom u1 sees %d contacts; %d deliveries", len(c.members), c.members[1].unseen, g.Deliveries())
 	}
 }
+
+// What was said before the server was killed may come again, and is neither missing nor unexpected; an error never is expected.
+func TestMessagesFromBefore(t *testing.T) {
+	before, _ := someone(t)
+	old := string(before.members[0].appendMessage(nil, 1))
+	c, m := someone(t)
+	talk := &conversation{}
+	talk.recording.Store(true)
+	c.chat.Store(talk)
+	if m.hear(old); c.trouble() == nil {
+		t.Error("it came without a restart")
+	}
+	c, m = someone(t)
+	c.patient = true
+	c.chat.Store(talk)
+	m.hear(old)
+	if err := c.trouble(); err != nil || m.again.Load() != 1 || m.received.Load() != 0 || len(m.latencies) != 0 {
+		t.Errorf("%v, %d times, %d received, times %v", err, m.again.Load(), m.received.Load(), m.latencies)
+	}
+	if m.hear(strings.Replace(old, "type='chat'", "type='error'", 1)); c.trouble() == nil {
+		t.Error("an error was taken for a message")
+	}
+}
