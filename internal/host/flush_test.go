@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -59,6 +60,7 @@ func TestMessagesBehindOthers(t *testing.T) {
 			}
 			marie.lost()
 			time.Sleep(2 * time.Minute)
+			synctest.Wait()
 			if fmt.Sprint(unclaimed) != "[new 1]" || len(copied) != 1 {
 				t.Errorf("unclaimed %q, copied %q", unclaimed, copied)
 			}
