@@ -8,13 +8,14 @@ import (
 )
 
 // holdTimeout bounds the time in which what holds a stanza lets go of it, whatever happens.
-const holdTimeout = 30 * time.Second
+// It is longer than the store waits for a database that is away, so that what is told is what became of the message.
+const holdTimeout = time.Minute
 
 // Hold keeps the stanza from being acknowledged to the client that sent it (XEP-0198) until release is called, as by
 // storage that has it on disk: a message is acknowledged only when it is stored or handed on. It is called by a
 // StanzaHandler while it handles the stanza; several may hold one. release may be called by any goroutine; only its first
 // call counts. With an error the stanza's sender is sent that, as by a StanzaHandler's, and the stanza is handled. So it is
-// after 30 s without a release, with resource-constraint.
+// after a minute without a release, with resource-constraint.
 //
 // A session has 128 holds at most: its connection is read no further until there are fewer.
 func (p *Passage) Hold() (release func(err error)) {

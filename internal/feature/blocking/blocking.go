@@ -9,7 +9,8 @@
 // A list that cannot be read is unknown, and not empty. Until it is known, nothing passes between its owner and others:
 // messages and requests are answered with an error of type wait, and presence is held back and shown when the list has
 // come. Stored lists are read before that becomes necessary, so this is about a store that fails while a user signs in, or
-// while something comes for a user who is offline; to such a user's mailbox that store could write nothing either.
+// while something comes for a user who is offline. A store that is away for a moment, as PostgreSQL is that is started
+// again, is waited for: for the first 10 seconds of its absence. After that nobody waits in vain.
 //
 // Blocking is polite: subscriptions stay as they are. A user cannot block their own other sessions, nor their own server
 // itself, though such items may be in the list and do what they say for others.
@@ -118,8 +119,12 @@ func (b *Blocking) exempt(account, other jid.JID) bool {
 	return other.Bare() == account || other == b.host
 }
 
-// patience bounds how long a stanza waits for a list to be read, and an owner's request for one to be written.
-const patience = 5 * time.Second
+const (
+	// patience bounds how long a stanza waits for a store that does not answer, and an owner's request for a list to be written.
+	patience = 5 * time.Second
+	// absence is how long a store may be away before stanzas are refused for it.
+	absence = 10 * time.Second
+)
 
 // errUnknown answers what cannot pass because a list is not known.
 var errUnknown = &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint,

@@ -172,7 +172,53 @@ func TestListsOfOfflineUsers(t *testing.T) {
 	})
 }
 
-// A store that hangs keeps nobody waiting for longer than patience, and not again at once; an old list is better than none.
+// A store that is away for a moment is waited for; of one that is away for longer nobody waits but those who came first.
+func TestStoreThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newStore()
+		b := newBlocking(t, v, Options{})
+		ask := func(local string, want error, atMost time.Duration) {
+			t.Helper()
+			began := time.Now()
+			_, err := b.list(t.Context(), jid.MustParse(local+"@localhost"))
+			if took := time.Since(began); !errors.Is(err, want) || took > atMost {
+				t.Errorf("%s: %v after %v", local, err, took)
+			}
+		}
+		away := func(away bool) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.fail = nil
+			if away {
+				v.fail = store.ErrUnavailable
+			}
+		}
+		for range 3 { // an absence after another is one of its own
+			away(true)
+			time.AfterFunc(absence-2*time.Second, func() { away(false) })
+			var all sync.WaitGroup
+			for i := range 50 {
+				all.Go(func() { ask(fmt.Sprintf("u%d", i), nil, absence) })
+			}
+			all.Wait()
+			if n := v.count(); n > 50+2*int(absence/hush) {
+				t.Errorf("%d reads", n)
+			}
+			v.reads = map[string]int{}
+			b.lists.init() // nobody is known any more
+		}
+		away(true)
+		ask("john", errUnknown, absence)
+		for range 20 {
+			ask("jane", errUnknown, 0)
+			time.Sleep(hush)
+		}
+		away(false)
+		ask("john", nil, time.Second)
+	})
+}
+
+// A store that hangs keeps nobody waiting for longer than absence, and not again at once; an old list is better than none.
 func TestStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newStore()
@@ -184,7 +230,7 @@ func TestStoreThatHangs(t *testing.T) {
 		}
 		time.Sleep(coldAge + time.Second)
 		v.hang = true
-		for _, want := range []time.Duration{patience, 0} {
+		for _, want := range []time.Duration{absence, 0} {
 			began := time.Now()
 			l, err := b.list(t.Context(), jid.MustParse("new@localhost"))
 			var serr *stanza.Error

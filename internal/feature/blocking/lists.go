@@ -59,6 +59,7 @@ type lists struct {
 	lasting  int       // lists where there is no store, which are never forgotten
 	unsure   map[*account]struct{}
 	failed   time.Time // when the store last failed
+	failing  time.Time // since when it has done nothing else; zero: it has not
 
 	wake chan struct{} // has one when somebody is unsure
 }
@@ -248,6 +249,22 @@ func (b *Blocking) list(ctx context.Context, user jid.JID) (*blocklist, error) {
 		return l, nil
 	}
 	a := b.lists.keep(user.Bare())
+	ctx, cancel := context.WithTimeout(ctx, absence)
+	defer cancel()
+	for {
+		l, err := b.tryList(ctx, user, a)
+		if err == nil || !b.lists.passes() {
+			return l, err
+		}
+		select {
+		case <-time.After(hush):
+		case <-ctx.Done():
+			return nil, errUnknown
+		}
+	}
+}
+
+func (b *Blocking) tryList(ctx context.Context, user jid.JID, a *account) (*blocklist, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	release, err := a.take(ctx)
@@ -261,7 +278,28 @@ func (b *Blocking) list(ctx context.Context, user jid.JID) (*blocklist, error) {
 	return b.refresh(ctx, a)
 }
 
-// hush is how long the store is left alone when it has failed: what needs a list meanwhile does not wait in vain.
+// passes tells whether the store may only be away for a moment.
+func (ls *lists) passes() bool {
+	ls.mu.RLock()
+	defer ls.mu.RUnlock()
+	return !ls.failing.IsZero() && time.Since(ls.failing) < absence
+}
+
+// noteRead notes that the store was read, or could not be, when that was tried.
+func (ls *lists) noteRead(begun time.Time, failed bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if !failed {
+		ls.failing = time.Time{}
+		return
+	}
+	ls.failed = time.Now()
+	if ls.failing.IsZero() {
+		ls.failing = begun
+	}
+}
+
+// hush is how long the store is left alone when it has failed.
 const hush = time.Second
 
 // refresh reads an account's list from the store, and has everybody see it if it is another. Where that fails, one that
@@ -293,19 +331,20 @@ func (b *Blocking) read(ctx context.Context, a *account) (*blocklist, error) {
 	if quiet {
 		return nil, errUnknown
 	}
+	begun := time.Now()
 	value, err := b.opts.Store.Value(ctx, b.key(a))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		ls.noteRead(begun, false)
 		return empty, nil
 	case errors.Is(err, context.Canceled): // who asked is gone
 		return nil, err
 	case err != nil:
-		ls.mu.Lock()
-		ls.failed = time.Now()
-		ls.mu.Unlock()
+		ls.noteRead(begun, true)
 		b.opts.Log.Error("whom a user has blocked cannot be read; until it can, nothing reaches the user", "user", a.jid.Local(), "error", err)
 		return nil, err
 	}
+	ls.noteRead(begun, false)
 	l, wrong := parseList(value)
 	if wrong > 0 {
 		b.opts.Log.Error("of those whom a user has blocked some have no address", "user", a.jid.Local(), "left_out", wrong)
