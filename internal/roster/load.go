@@ -145,7 +145,7 @@ func (e *Engine) decode(row store.Roster) (*Known, *Held, error) {
 		return nil, nil, errStored(row.Username, err)
 	}
 	k := &Known{Roster: roster, Version: row.Version, Tag: row.Tag, Source: row.Source, ETag: row.ETag,
-		AsOf: row.AsOf, MaxAge: e.tuning.Load().MaxAge, StaleIfError: row.StaleIfError}
+		AsOf: notToCome(row.AsOf), MaxAge: e.tuning.Load().MaxAge, StaleIfError: row.StaleIfError}
 	if len(row.Dropped) > 0 {
 		if err := json.Unmarshal(row.Dropped, &k.Dropped); err != nil {
 			return nil, nil, errStored(row.Username, err)
@@ -158,10 +158,20 @@ func (e *Engine) decode(row store.Roster) (*Known, *Held, error) {
 	if err != nil {
 		return nil, nil, errStored(row.Username, err)
 	}
-	held := &Held{Since: row.HeldSince, Next: &Known{Roster: next, Source: FromFetch, AsOf: row.HeldSince,
+	since := notToCome(row.HeldSince)
+	held := &Held{Since: since, Next: &Known{Roster: next, Source: FromFetch, AsOf: since,
 		MaxAge: e.tuning.Load().MaxAge, StaleIfError: row.StaleIfError}}
 	held.Added, held.Removed, held.Changed = count(rosterdoc.Diff(roster, next))
 	return k, held, nil
+}
+
+// notToCome is a time that was stored, and is not to come though the clock may have been set back since: what is known from the future
+// would be newer than all that is told for that long.
+func notToCome(at time.Time) time.Time {
+	if now := time.Now(); at.After(now) {
+		return now
+	}
+	return at
 }
 
 // documents is how a user's documents are read.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rollcall/internal/store"
 )
 
 // A client that was told that its roster comes later, for the store could not be read, gets it when it can.
@@ -72,4 +74,30 @@ func TestWriteThatMayBeStored(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A copy that was stored before the clock was set back by an hour is no newer than what is told now.
+func TestCopyFromTheFuture(t *testing.T) {
+	inLives(t, func(l lives) {
+		l.live(true, func(w world) {
+			u := w.Attach("john", &ear{})
+			got := w.ask(u)
+			(<-w.src.asked).gives("ann@h")
+			<-got
+		})
+		row, err := l.disk.Store.Roster(l.Context(), "h", "john")
+		if err != nil {
+			l.Fatal(err)
+		}
+		row.AsOf = row.AsOf.Add(time.Hour)
+		if err := l.disk.SaveRosters(l.Context(), []store.RosterSave{{Roster: row}}); err != nil {
+			l.Fatal(err)
+		}
+		l.live(true, func(w world) {
+			r := w.Write(w.ctx, "john", Write{Document: []byte(`{"ben@h": {}}`), Arrived: time.Now()})
+			if r.Kind != Changed || names(w.lookup("john").Current()) != "ben" {
+				l.Errorf("%+v, %s", r, names(w.lookup("john").Current()))
+			}
+		})
+	})
 }
