@@ -19,6 +19,8 @@ type userCmd struct {
 	Disable userDisableCmd `cmd:"" help:"Keep a user out; nothing is lost."`
 	Enable  userEnableCmd  `cmd:"" help:"Let a user in again."`
 	List    userListCmd    `cmd:"" help:"List accounts, one address a line."`
+	Import  userImportCmd  `cmd:"" help:"Take accounts, and what belongs to them, from another server: CSV, or XML (XEP-0227)."`
+	Export  userExportCmd  `cmd:"" help:"Write accounts, with keys and without passwords, for another server."`
 	Token   userTokenCmd   `cmd:"" help:"Print a token with which a user, who need not have an account, can sign in once."`
 }
 

@@ -64,6 +64,15 @@ const (
 	BlockingErrors = "urn:xmpp:blocking:errors"
 )
 
+// Users that move between servers (internal/transfer).
+const (
+	PIE      = "urn:xmpp:pie:0"                  // XEP-0227 v1.1
+	PIESCRAM = "urn:xmpp:pie:0#scram"            // the same
+	PIEMAM   = "urn:xmpp:pie:0#mam"              // the same; only ever counted
+	Privacy  = "jabber:iq:privacy"               // XEP-0016 v1.7; only ever read of other servers' exports
+	XInclude = "http://www.w3.org/2001/XInclude" // as XEP-0227 has it
+)
+
 // Messages.
 const (
 	RSM        = "http://jabber.org/protocol/rsm"      // XEP-0059 v1.0: pages of results

@@ -75,8 +75,8 @@ func checkAccount(host, username string, c Credentials) error {
 	return errors.Join(checkName(host, username), c.check())
 }
 
-// checkImported lets keys for one of the two hashes be absent.
-func checkImported(a ImportedAccount) error {
+// Check tells why an account cannot be imported. Keys for one of the two hashes may be absent.
+func (a *ImportedAccount) Check() error {
 	err := checkName(a.Host, a.Username)
 	one, two := a.Credentials.SHA1, a.Credentials.SHA256
 	if one.absent() && two.absent() {
@@ -207,7 +207,7 @@ type ImportedAccount struct {
 // SetCredentials; otherwise it is an error, ErrExists. An error names the account.
 func (s *Store) ImportAccounts(ctx context.Context, accounts []ImportedAccount, replace bool) error {
 	for _, a := range accounts {
-		if err := checkImported(a); err != nil {
+		if err := a.Check(); err != nil {
 			return accountError(a.Host, a.Username, "cannot be added", err)
 		}
 	}

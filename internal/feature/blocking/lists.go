@@ -353,7 +353,7 @@ func (b *Blocking) read(ctx context.Context, a *account) (*blocklist, error) {
 }
 
 func (b *Blocking) key(a *account) store.Key {
-	return store.Key{Host: b.opts.Host, Username: a.jid.Local(), Space: "blocking", Name: "list"}
+	return store.Key{Host: b.opts.Host, Username: a.jid.Local(), Space: Space, Name: ListName}
 }
 
 // again is how often lists are read again that could not be.

@@ -151,7 +151,7 @@ func (p *PEP) names(ctx context.Context, local string) ([]string, error) {
 		return names, nil
 	}
 	version := p.index.version()
-	b, err := p.opts.Store.Value(ctx, p.key(local, "names"))
+	b, err := p.opts.Store.Value(ctx, p.key(local, namesKey))
 	var names []string
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -169,7 +169,7 @@ func (p *PEP) names(ctx context.Context, local string) ([]string, error) {
 // rename changes the names.
 func (p *PEP) rename(ctx context.Context, local string, change func([]string) ([]string, error)) error {
 	defer p.index.forget(local)
-	return p.opts.Store.UpdateValue(ctx, p.key(local, "names"), 0, func(old []byte) ([]byte, error) {
+	return p.opts.Store.UpdateValue(ctx, p.key(local, namesKey), 0, func(old []byte) ([]byte, error) {
 		var names []string
 		if old != nil {
 			if err := json.Unmarshal(old, &names); err != nil {
