@@ -31,7 +31,13 @@ type Leases struct {
 	mu      sync.Mutex
 	revoked map[revocation]time.Time // when; those that can still concern somebody who is signing in
 	purged  time.Time                // when the others were dropped
-	ends    map[*session.Session]*time.Timer
+	held    map[*session.Session]holding
+}
+
+// A holding is what a session hangs on, whatever connection it has.
+type holding struct {
+	*session.Lease
+	end *time.Timer // nil: it has none
 }
 
 // A revocation is of a user's token, or with "" of all that were shown before.
@@ -39,7 +45,7 @@ type revocation struct{ user, token string }
 
 // New makes the leases of a host.
 func New(o Options) *Leases {
-	return &Leases{opts: o, revoked: make(map[revocation]time.Time), ends: make(map[*session.Session]*time.Timer)}
+	return &Leases{opts: o, revoked: make(map[revocation]time.Time), held: make(map[*session.Session]holding)}
 }
 
 // Feature is what the host is given.
@@ -52,13 +58,10 @@ func (l *Leases) Feature() host.Feature {
 	f := host.Feature{
 		Name:   "lease",
 		Opened: func(_ context.Context, s *session.Session) { look(s) },
-		Resumed: func(_ context.Context, s *session.Session, _, now session.ConnInfo) {
-			l.forget(s)
-			if now.Lease != nil {
-				l.begin(s, now.Lease)
-			}
-		},
-		Closed: func(_ context.Context, s *session.Session) { l.forget(s) },
+		// What the client shows as it resumes its session takes the place of what it showed before. A password, or a token that came of
+		// one (XEP-0484), has no lease and changes nothing: else whose sign-out ends a session would depend on how its client came back.
+		Resumed: func(_ context.Context, s *session.Session, _, _ session.ConnInfo) { look(s) },
+		Closed:  func(_ context.Context, s *session.Session) { l.forget(s) },
 	}
 	if l.opts.Tidy != nil {
 		f.Run = l.tidy
@@ -90,8 +93,7 @@ func (l *Leases) Revoke(ctx context.Context, user, token string, sessions func()
 	// Who is not among them yet finds the revocation when they are opened.
 	var ended []*session.Session
 	for _, s := range sessions() {
-		lease := s.Info().Lease
-		if lease != nil && lease.Token != "" && (token == "" || token == lease.Token) {
+		if has := l.token(s); has != "" && (token == "" || token == has) {
 			s.Close(errRevoked)
 			ended = append(ended, s)
 		}
@@ -116,10 +118,15 @@ var (
 // begin holds a session to its lease.
 func (l *Leases) begin(s *session.Session, lease *session.Lease) {
 	l.mu.Lock()
+	l.drop(s)
 	_, one := l.revoked[revocation{s.JID().Local(), lease.Token}]
 	at, all := l.revoked[revocation{s.JID().Local(), ""}]
-	if !lease.Until.IsZero() && s.Context().Err() == nil {
-		l.ends[s] = time.AfterFunc(time.Until(lease.Until), func() { s.Close(errOver) })
+	if s.Context().Err() == nil { // otherwise it has been forgotten already
+		h := holding{Lease: lease}
+		if !lease.Until.IsZero() {
+			h.end = time.AfterFunc(time.Until(lease.Until), func() { s.Close(errOver) })
+		}
+		l.held[s] = h
 	}
 	l.mu.Unlock()
 	if lease.Token != "" && (one || all && !lease.Since.After(at)) {
@@ -130,10 +137,27 @@ func (l *Leases) begin(s *session.Session, lease *session.Lease) {
 func (l *Leases) forget(s *session.Session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t := l.ends[s]; t != nil {
-		t.Stop()
-		delete(l.ends, s)
+	l.drop(s)
+}
+
+// drop is forget for who holds mu.
+func (l *Leases) drop(s *session.Session) {
+	if h, ok := l.held[s]; ok {
+		if h.end != nil {
+			h.end.Stop()
+		}
+		delete(l.held, s)
 	}
+}
+
+// token gives the ID of the token that a session hangs on, "" for none.
+func (l *Leases) token(s *session.Session) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h, ok := l.held[s]; ok {
+		return h.Token
+	}
+	return ""
 }
 
 // purge drops revocations that concern nobody any more. The caller holds mu.

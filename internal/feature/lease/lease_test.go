@@ -66,8 +66,8 @@ func bubble(t *testing.T, test func(p *place)) {
 		p.host.Start()
 		test(p)
 		p.host.Stop(context.WithoutCancel(t.Context()), &stanza.StreamError{Condition: stanza.SystemShutdown})
-		if n := len(p.leases.ends); n > 0 {
-			t.Errorf("%d timers are left", n)
+		if n := len(p.leases.held); n > 0 {
+			t.Errorf("%d sessions are still held", n)
 		}
 	})
 }
@@ -186,6 +186,30 @@ func TestResumed(t *testing.T) {
 		}
 		if n := p.revoke("john", "two"); n != 1 || second.over() != "policy-violation" {
 			t.Errorf("%d, %q", n, second.over())
+		}
+	})
+}
+
+// A session that was opened with a token ends with it, though its client has come back by a password or what came of one.
+func TestResumedWithoutLease(t *testing.T) {
+	bubble(t, func(p *place) {
+		resume := func(l *session.Lease) *line {
+			_, s := p.open("john", l)
+			s.Manage(true, 0, 7)
+			synctest.Wait()
+			second := &line{}
+			if err := s.Resume(p.t.Context(), second, 0); err != nil {
+				t.Fatal(err)
+			}
+			return second
+		}
+		revoked, ends := resume(token("one")), resume(&session.Lease{Until: time.Now().Add(time.Hour)})
+		if n := p.revoke("john", "one"); n != 1 || revoked.over() != "policy-violation" || ends.over() != "" {
+			t.Errorf("revoked: %d, %q, %q", n, revoked.over(), ends.over())
+		}
+		time.Sleep(time.Hour)
+		if ends.over() != "reset" {
+			t.Errorf("at the end: %q", ends.over())
 		}
 	})
 }
