@@ -369,7 +369,7 @@ func TestProtectedListeners(t *testing.T) {
 
 func TestLoadNamesTheMissingFile(t *testing.T) {
 	_, err := Load("/nonexistent/rollcall.toml")
-	if want := "/nonexistent/rollcall.toml: can't be read: no such file or directory"; err == nil || err.Error() != want {
+	if want := "/nonexistent/rollcall.toml: can't be read: no such file or directory; write one, of two lines at least (docs/config.md), or say which with -c FILE"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

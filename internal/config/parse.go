@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,7 +18,11 @@ import (
 func Load(path string) (*Config, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &Error{File: path, Err: fmt.Errorf("can't be read: %w", errors.Unwrap(err))}
+		wrapped := fmt.Errorf("can't be read: %w", errors.Unwrap(err))
+		if errors.Is(err, fs.ErrNotExist) {
+			wrapped = fmt.Errorf("%w; write one, of two lines at least (docs/config.md), or say which with -c FILE", wrapped)
+		}
+		return nil, &Error{File: path, Err: wrapped}
 	}
 	return Parse(path, b)
 }
@@ -56,7 +61,7 @@ func decode(name string, b []byte) (map[string]any, source, error) {
 		var syntax *toml.DecodeError
 		if errors.As(err, &syntax) {
 			e.Line, e.Column = syntax.Position()
-			e.Err = errors.New(strings.TrimPrefix(syntax.Error(), "toml: "))
+			e.Err = errors.New(strings.TrimPrefix(syntax.Error(), "toml: ") + advice(syntax.Error()))
 		}
 		return nil, src, Errors{e}
 	}
@@ -64,6 +69,17 @@ func decode(name string, b []byte) (map[string]any, source, error) {
 		return nil, src, Errors{{File: name, Err: err}}
 	}
 	return doc, src, nil
+}
+
+// advice says what to do about some of go-toml's errors.
+func advice(text string) string {
+	switch {
+	case strings.Contains(text, "already defined"), strings.Contains(text, "already exists"):
+		return "; a key is written once, and so is a [table]: put its keys together"
+	case strings.Contains(text, "basic strings cannot have new lines"):
+		return "; is the quote at its end missing?"
+	}
+	return ""
 }
 
 // locate fills s.lines. go-toml's decoder knows the position of what it refuses only, so the document is walked once

@@ -79,7 +79,7 @@ func New(cfg Config) (*Verifier, error) {
 	switch {
 	case cfg.Secret != "":
 		if len(cfg.Secret) < 32 {
-			return nil, errors.New("jwt: a secret of less than 32 bytes can be guessed from a token (RFC 7518 section 3.2)")
+			return nil, errors.New("jwt: a secret of less than 32 bytes can be guessed from a token (RFC 7518 section 3.2); make one and give it to whoever signs: openssl rand -base64 32")
 		}
 		v.keys = []jose.JSONWebKey{{Key: []byte(cfg.Secret)}}
 	case cfg.Keys != nil:

@@ -123,7 +123,7 @@ func (t *template) check() error {
 	first := t.parts[0].text
 	scheme, rest, ok := strings.Cut(first, "://")
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-		return errors.New("does not begin with http:// or https:// and the service's name")
+		return errors.New("does not begin with http:// or https:// and the service's name, as http://127.0.0.1:9099/contacts/%s does")
 	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 && len(t.parts) == 1 {

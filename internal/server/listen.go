@@ -2,8 +2,10 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 
 	"rollcall/internal/c2s/tcp"
 	"rollcall/internal/certs"
@@ -39,7 +41,7 @@ func (s *Server) listen() error {
 	for name, address := range s.addresses() {
 		l, err := open(name, address)
 		if err != nil {
-			return fmt.Errorf("listen.%s: %w", name, err)
+			return fmt.Errorf("listen.%s: %w%s", name, err, hint(err))
 		}
 		if p := s.cfg.Listen.ProxyProtocol; len(p) > 0 && (name == "c2s" || name == "c2s_tls") {
 			l = proxied.Listen(l, p, s.log)
@@ -48,6 +50,19 @@ func (s *Server) listen() error {
 		s.log.Info("listening", "listener", name, "address", l.Addr().String())
 	}
 	return nil
+}
+
+// hint says what to do about an address that cannot be listened on.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; another program, or another rollcall, listens there: stop it, or choose another port"
+	case errors.Is(err, syscall.EACCES):
+		return "; ports below 1024 need a right (CAP_NET_BIND_SERVICE), see docs/dns.md"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "; this machine has no such address: write one that it has, or \":5222\" for all of them"
+	}
+	return ""
 }
 
 // serve takes connections on every listener.

@@ -60,6 +60,9 @@ func (s *Server) newDocuments(h *virtualHost, from *config.Config, i int) (*rost
 		Observe: h.services.observeDocuments(),
 	}, c.AvatarOrigins)
 	if err != nil {
+		if wrong := (*rosterhttp.ConfigError)(nil); errors.As(err, &wrong) {
+			err = wrong.Err
+		}
 		return nil, from.KeyError(config.HostKey(i, "profile.url"), err)
 	}
 	return client, nil

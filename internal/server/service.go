@@ -100,7 +100,7 @@ func (s *Server) newClient(h *virtualHost, from *config.Config, i int) (*rosterh
 	}
 	key := "roster.url"
 	if wrong := (*rosterhttp.ConfigError)(nil); errors.As(err, &wrong) {
-		key = wrong.Key
+		key, err = wrong.Key, wrong.Err
 	}
 	return nil, from.KeyError(config.HostKey(i, key), err)
 }
