@@ -32,6 +32,8 @@ import (
 //	blocklist     jids, sorted; so with blocked and unblocked, which are pushes (slixmpp only, as are the next)
 //	block-done    the server answered; so with unblock-done and keep-done
 //	kept          jids, which are what was kept
+//	archive       bodies of the messages in the archive, jids, which are their ids there, and ends, those of the first and the last
+//	prefer-done   body, jids: the default, and those never archived, as the server has taken them
 //	password-done the server took another password
 //	pong          the server answered a ping
 //	stream-error  condition
@@ -49,6 +51,8 @@ type event struct {
 	Status    string   `json:"status"`
 	Body      string   `json:"body"`
 	JIDs      []string `json:"jids"`
+	Bodies    []string `json:"bodies"`
+	Ends      []string `json:"ends"`
 	item
 }
 
@@ -61,7 +65,7 @@ type item struct {
 }
 
 // A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, carbons, keep, kept,
-// blocklist, block, unblock, password, ping or quit.
+// archive (with To; Show is reverse or nothing), prefer (Body is the default, JIDs are never archived), blocklist, block, unblock, password, ping or quit.
 type command struct {
 	Do     string   `json:"do"`
 	To     string   `json:"to,omitempty"`

@@ -160,6 +160,11 @@ const tablet = await person("alice");
 await open(tablet);
 await online(tablet);
 await sees(tablet, "bob", "online");
+// What was said before she opened it is there: it comes from the archive (XEP-0313), for this browser has nothing of its own.
+await tablet.page.evaluate(() => window.probe.api.chats.open("bob@localhost", {}, true));
+await hears(tablet, "bob", "Are you there?");
+await hears(tablet, "bob", "I am.");
+await once(tablet, "bob", "Are you there?", "I am.");
 await say(alice, "bob", "Shall we?");
 await hears(bob, "alice", "Shall we?");
 await hears(tablet, "bob", "Shall we?");
@@ -169,7 +174,7 @@ await hears(tablet, "bob", "Yes.");
 await say(tablet, "bob", "Now.");
 await hears(alice, "bob", "Now.");
 await once(alice, "bob", "Shall we?", "Yes.", "Now.");
-await once(tablet, "bob", "Shall we?", "Yes.", "Now.");
+await once(tablet, "bob", "Are you there?", "I am.", "Shall we?", "Yes.", "Now.");
 await tablet.page.screenshot({ path: `${folder}/converse-carbons-${transport}-${signIn}.png` });
 await tablet.context.close();
 

@@ -59,6 +59,10 @@ class Client(ClientXMPP):
             self.register_plugin("xep_0163")
             self.register_plugin("xep_0118")
             self.add_event_handler("user_tune_publish", self.on_tune)
+        if config.get("archive"):
+            self.register_plugin("xep_0313")
+            self.register_plugin("xep_0359")
+            self.register_plugin("xep_0441")
         if config.get("keeps"):  # what its user's other clients, and this one when it comes back, are to find
             self.register_plugin("xep_0048", {"auto_join": False})
             self.register_plugin("xep_0049")
@@ -151,6 +155,16 @@ class Client(ClientXMPP):
         return [card["vcard_temp"]["FN"], *(c["name"] for c in old["private"]["bookmarks"]["conferences"]),
                 *(item["conference"]["name"] for item in new["pubsub"]["items"])]
 
+    async def archive(self, with_jid, reverse):
+        """What the archive has, in pages of three; and once more in what it says of itself."""
+        pages = self.plugin["xep_0313"].iterate(with_jid=with_jid, reverse=reverse, rsm={"max": 3})
+        texts, ids = [], []
+        async for result in pages:
+            texts.append(result["mam_result"]["forwarded"]["stanza"]["body"])
+            ids.append(result["mam_result"]["id"])
+        ends = (await self.plugin["xep_0313"].get_archive_metadata())["mam_metadata"]
+        return texts, ids, [ends["start"]["id"], ends["end"]["id"]]
+
     async def do(self, command):
         match command["do"]:
             case "roster":
@@ -168,6 +182,12 @@ class Client(ClientXMPP):
             case "carbons":
                 await self.plugin["xep_0280"].enable()
                 emit("carbons-done")
+            case "archive":
+                texts, ids, ends = await self.archive(command.get("to"), command.get("show") == "reverse")
+                emit("archive", bodies=texts, jids=ids, ends=ends)
+            case "prefer":
+                answer = await self.plugin["xep_0441"].set_preferences(default=command["body"], never=set(command["jids"]))
+                emit("prefer-done", body=answer["mam_prefs"]["default"], jids=sorted(map(str, answer["mam_prefs"]["never"])))
             case "tune":
                 await self.plugin["xep_0118"].publish_tune(title=command["body"])
                 emit("tune-done")
