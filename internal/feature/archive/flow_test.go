@@ -1,0 +1,217 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rollcall/internal/host"
+	"rollcall/internal/ns"
+	"rollcall/internal/session"
+	"rollcall/internal/stanza"
+	"rollcall/internal/store"
+	"rollcall/internal/xmlstream"
+)
+
+// plenty is an archive without an end, which counts how often it is read.
+type plenty struct {
+	store.Archive
+	mu    sync.Mutex
+	reads int
+	size  int
+}
+
+func (p *plenty) Messages(_ context.Context, _, _ string, q store.Query) (page store.Page, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reads++
+	for i := range q.Limit {
+		page.Messages = append(page.Messages, store.Message{ID: store.ID(i + 1), Entry: store.Entry{
+			Stanza: fmt.Appendf(nil, "<message from='marie@localhost'><body>%0*d</body></message>", p.size, i)}})
+	}
+	page.More = true
+	return page, nil
+}
+
+func (p *plenty) MessageBounds(context.Context, string, string) (first, last store.Mark, err error) {
+	return store.Mark{ID: 1, At: time.Unix(1, 0)}, store.Mark{ID: 2, At: time.Unix(2, 0)}, nil
+}
+
+func (p *plenty) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reads
+}
+
+// reader is a client's connection; it takes what is sent to it when it may.
+type reader struct {
+	may chan struct{} // closed: it takes everything
+	mu  sync.Mutex
+	got []string
+}
+
+func (c *reader) Send(ws []stanza.Wire) error {
+	<-c.may
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range ws {
+		c.got = append(c.got, w.String())
+	}
+	return nil
+}
+func (*reader) End(*stanza.StreamError) {}
+func (*reader) Abort()                  {}
+func (*reader) Info() session.ConnInfo  { return session.ConnInfo{} }
+
+// having counts the stanzas that have a text in them.
+func (c *reader) having(text string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.got {
+		if strings.Contains(w, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func newFlow(t *testing.T, size int) (*host.Host, *plenty) {
+	uids, err := host.NewUIDs(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plenty{size: size}
+	f := New(Options{Host: "localhost", Archive: p, UIDs: uids, Default: Always, OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+	h, err := host.New(t.Context(), host.NewRegistry(), host.Options{Name: "localhost", Features: []host.Feature{f}, SessionsPerUser: 10,
+		OutboxBytes: 1 << 20, StanzaBytes: 256 << 10, Resume: time.Minute, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Start()
+	return h, p
+}
+
+func ask(t *testing.T, h *host.Host, s *session.Session, n int) {
+	for i := range n {
+		h.Receive(s, parse(t, fmt.Sprintf("<iq xmlns='jabber:client' type='set' id='q%d'><query xmlns='urn:xmpp:mam:2'/></iq>", i)))
+	}
+}
+
+// A client that does not read has a few pages waiting, however much it asks for; the rest is not even read from the store. Each
+// query is answered once, and when the client reads again it goes on.
+func TestClientThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const queries = lineQueries + 20
+		h, p := newFlow(t, 900)
+		defer h.Stop(t.Context(), nil)
+		for _, wait := range []time.Duration{time.Second, time.Minute} {
+			before := p.count()
+			c := &reader{may: make(chan struct{})}
+			s, err := h.Bind(t.Context(), "john", "", c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask(t, h, s, queries)
+			time.Sleep(wait)
+			synctest.Wait()
+			if n := p.count() - before; n != 3 {
+				t.Errorf("%d pages were read", n)
+			}
+			close(c.may)
+			synctest.Wait()
+			if s.Context().Err() != nil {
+				t.Errorf("its session has ended: %v", context.Cause(s.Context()))
+			}
+			fins, errors := c.having("<fin "), c.having("type='error'")
+			if fins+errors != queries || wait < lineTime && fins < lineQueries || wait > lineTime && fins != 3 {
+				t.Errorf("after %v: %d pages and %d errors", wait, fins, errors)
+			}
+			for i := range queries {
+				if n := c.having(fmt.Sprintf("<iq type='result' id='q%d' ", i)) + c.having(fmt.Sprintf("<iq type='error' id='q%d' ", i)); n != 1 {
+					t.Errorf("query %d has %d answers", i, n)
+				}
+			}
+			if n := c.having("<result "); n != pageDefault*fins {
+				t.Errorf("%d results for %d pages", n, fins)
+			}
+			s.Close(nil)
+			<-s.Ended()
+		}
+	})
+}
+
+// With stream management pages are sent as the client acknowledges them; of what it has lost with its session nothing is sent to
+// others, and nothing is left.
+func TestPagesAreAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := newFlow(t, 900)
+		defer h.Stop(t.Context(), nil)
+		c, other := &reader{may: make(chan struct{})}, &reader{may: make(chan struct{})}
+		close(c.may)
+		close(other.may)
+		s, err := h.Bind(t.Context(), "john", "phone", c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tablet, err := h.Bind(t.Context(), "john", "tablet", other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tablet.SetAvailable(0)
+		s.Manage(true, 0, 1)
+		ask(t, h, s, 10)
+		synctest.Wait()
+		if n := p.count(); n != 3 || c.having("<fin ") != 3 {
+			t.Errorf("%d pages were read, %d written", n, c.having("<fin "))
+		}
+		if err := s.Acknowledged(c, 2*(pageDefault+1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := p.count(); n != 5 {
+			t.Errorf("%d pages were read", n)
+		}
+		s.Leave(c, context.Canceled)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := p.count(); n != 5 || other.having("<result ") > 0 {
+			t.Errorf("%d pages were read; another client has got %d results", n, other.having("<result "))
+		}
+		tablet.Close(nil)
+		<-tablet.Ended()
+	})
+}
+
+// A client that binds by XEP-0386 is told where its archive begins and ends.
+func TestMetadataInline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newFlow(t, 10)
+		defer h.Stop(t.Context(), nil)
+		c := &reader{may: make(chan struct{})}
+		close(c.may)
+		s, bound, err := h.BindInline(t.Context(), "john", host.InlineBind{}, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(bound, func(el *xmlstream.Element) bool { return el.Is(ns.MAM, "metadata") })
+		if i < 0 || bound[i].Child(ns.MAM, "start").Attr("timestamp") != "1970-01-01T00:00:01.000Z" || bound[i].Child(ns.MAM, "end").Attr("timestamp") != "1970-01-01T00:00:02.000Z" {
+			t.Errorf("it is told %v", bound)
+		}
+		s.Close(nil)
+		<-s.Ended()
+	})
+}
+
+func TestDisco(t *testing.T) {
+	got := New(Options{OutboxBytes: 1 << 20}).Disco
+	want := []string{"urn:xmpp:mam:2", "urn:xmpp:mam:2#extended", "urn:xmpp:mam:2#groupchat-field", "urn:xmpp:sid:0"}
+	if !slices.Equal(got.Account, want) || got.Host != nil {
+		t.Errorf("%q, %q", got.Account, got.Host)
+	}
+}
