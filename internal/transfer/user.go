@@ -60,7 +60,6 @@ type userReader struct {
 	problem error // the first that keeps the user from being imported; the rest is read all the same
 	nodes   pep.Nodes
 	blocked []jid.JID
-	privacy *xmlstream.Element
 }
 
 func (d *document) user(ctx context.Context, domain string, start xml.StartElement) error {
