@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,9 @@ type members struct {
 
 	mu      sync.Mutex
 	names   map[string]struct{} // without a store those who have signed in, otherwise those who are to be written down
+	written map[string]struct{} // those of whom the store is known to know, since fresh: nothing is to be done for them
+	fresh   time.Time
+	removed int // how often accounts were removed
 	full    bool                // one was left out, which is said once
 	changed chan struct{}       // has one when there are names to be written down
 }
@@ -29,10 +33,13 @@ const (
 	maxMembers  = 50_000 // in memory
 	memberTime  = 30 * time.Second
 	memberAgain = 10 * time.Second
+	// memberFresh is how long somebody who is written down is taken to be so: another process may remove the account.
+	memberFresh = time.Hour
 )
 
 func (s *Server) newMembers(h *virtualHost) *members {
-	return &members{host: h.cfg.Name, values: s.values(), log: h.log, names: make(map[string]struct{}), changed: make(chan struct{}, 1)}
+	return &members{host: h.cfg.Name, values: s.values(), log: h.log, names: make(map[string]struct{}),
+		written: make(map[string]struct{}), changed: make(chan struct{}, 1)}
 }
 
 func (m *members) feature() host.Feature {
@@ -45,11 +52,16 @@ func (m *members) feature() host.Feature {
 
 // opened notes that somebody is there. Who is left out is noted at the next sign-in.
 func (m *members) opened(_ context.Context, s *session.Session) {
+	name := strings.Clone(s.JID().Local()) // which is a piece of the whole address
 	m.mu.Lock()
-	_, there := m.names[s.JID().Local()]
+	if _, is := m.written[name]; is && time.Since(m.fresh) < memberFresh {
+		m.mu.Unlock()
+		return
+	}
+	_, there := m.names[name]
 	fits := there || len(m.names) < maxMembers
 	if fits {
-		m.names[s.JID().Local()] = struct{}{}
+		m.names[name] = struct{}{}
 	}
 	first := !fits && !m.full
 	m.full = m.full || !fits
@@ -98,14 +110,32 @@ func (m *members) write(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	for _, name := range names {
+		m.mu.Lock()
+		removed := m.removed
+		m.mu.Unlock()
 		if err := m.writeOne(ctx, name); err != nil {
 			return err
 		}
 		m.mu.Lock()
 		delete(m.names, name)
+		if time.Since(m.fresh) >= memberFresh {
+			clear(m.written)
+			m.fresh = time.Now()
+		}
+		if len(m.written) < maxMembers && m.removed == removed {
+			m.written[name] = struct{}{}
+		}
 		m.mu.Unlock()
 	}
 	return nil
+}
+
+// forget says that nothing is known any more of whom the store knows: an account was removed, with what was written down.
+func (m *members) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.written)
+	m.removed++
 }
 
 // writeOne writes once for each user: it is read before, since most are there.

@@ -24,6 +24,7 @@ type users struct {
 	accounts
 	sasl     func() *auth.Server // there is one when somebody calls
 	registry *host.Registry
+	members  *members
 	log      *slog.Logger
 
 	// barred are users whose accounts have just been disabled or removed, and until when that matters: somebody who proved a
@@ -35,7 +36,7 @@ type users struct {
 
 func (s *Server) newUsers(h *virtualHost) *users {
 	return &users{accounts: accounts{s.store, h.cfg.Name}, sasl: h.sasl.Load,
-		registry: s.registry, log: h.log, barred: map[string]time.Time{}, time: s.cfg.Limits.PreAuthTimeout + time.Minute}
+		registry: s.registry, members: h.members, log: h.log, barred: map[string]time.Time{}, time: s.cfg.Limits.PreAuthTimeout + time.Minute}
 }
 
 // bar has sessions of a user looked at that begin from now on.
@@ -115,7 +116,9 @@ func (u *users) Remove(ctx context.Context, user string, certain func()) error {
 // swept ends the sessions of an account that is gone, and takes away what they left behind.
 func (u *users) swept(ctx context.Context, user string) error {
 	u.end(ctx, user)
-	return u.store.RemoveLeftovers(ctx, u.host, user)
+	err := u.store.RemoveLeftovers(ctx, u.host, user)
+	u.members.forget()
+	return err
 }
 
 // Users implements admin.Users.

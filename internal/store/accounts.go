@@ -250,7 +250,7 @@ func (s *Store) importAccount(ctx context.Context, tx *sql.Tx, a ImportedAccount
 func (s *Store) Account(ctx context.Context, host, username string) (Account, error) {
 	var a Account
 	err := s.read(ctx, func(ctx context.Context) (err error) {
-		a, err = scanAccount(s.db.QueryRowContext(ctx, `SELECT `+accountColumns+`
+		a, err = scanAccount(s.reads.QueryRowContext(ctx, `SELECT `+accountColumns+`
 			FROM accounts WHERE host = $1 AND username = $2`, host, username))
 		return err
 	})

@@ -60,7 +60,7 @@ func (s *Store) Messages(ctx context.Context, host, username string, q Query) (P
 	if q.Last {
 		order = ` ORDER BY id DESC LIMIT `
 	}
-	page, err := s.page(ctx, `SELECT `+messageColumns+c.from()+order+c.arg(limit+1), c.args, bounds{limit, q.Bytes}, q.Last)
+	page, err := s.page(ctx, s.db, `SELECT `+messageColumns+c.from()+order+c.arg(limit+1), c.args, bounds{limit, q.Bytes}, q.Last)
 	return page, archiveError(host, username, err)
 }
 
@@ -75,14 +75,14 @@ func pageSize(limit int) int {
 type bounds struct{ messages, bytes int }
 
 // page reads a page within bounds, of a query that asks for one message more.
-func (s *Store) page(ctx context.Context, query string, args []any, most bounds, reverse bool) (Page, error) {
+func (s *Store) page(ctx context.Context, db querier, query string, args []any, most bounds, reverse bool) (Page, error) {
 	var page Page
 	if most.bytes <= 0 || most.bytes > pageBytes {
 		most.bytes = pageBytes
 	}
 	err := s.read(ctx, func(ctx context.Context) (err error) {
 		page = Page{}
-		rows, err := s.db.QueryContext(ctx, query, args...)
+		rows, err := db.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ func (s *Store) Waiting(ctx context.Context, host, username string, after ID, li
 	q := `SELECT ` + messageColumns + ` FROM messages WHERE host = $1 AND username = $2 AND undelivered = 1 AND id > $3
 		ORDER BY id LIMIT $4`
 	limit = pageSize(limit)
-	page, err := s.page(ctx, q, []any{host, username, int64(after), limit + 1}, bounds{messages: limit}, false)
+	page, err := s.page(ctx, s.reads, q, []any{host, username, int64(after), limit + 1}, bounds{messages: limit}, false)
 	if err != nil {
 		return Page{}, fmt.Errorf("store: the mailbox of %s@%s: %w", username, host, err)
 	}

@@ -106,7 +106,7 @@ func (s *Store) Roster(ctx context.Context, host, username string) (Roster, erro
 	r := Roster{Host: host, Username: username}
 	var asOf, stale, heldSince int64
 	err := s.read(ctx, func(ctx context.Context) error {
-		return s.db.QueryRowContext(ctx, `SELECT version, tag, document, source, etag, as_of, stale_if_error, dropped, held, held_since
+		return s.reads.QueryRowContext(ctx, `SELECT version, tag, document, source, etag, as_of, stale_if_error, dropped, held, held_since
 			FROM rosters WHERE host = $1 AND username = $2`, host, username).
 			Scan(&r.Version, &r.Tag, &r.Document, &r.Source, &r.ETag, &asOf, &stale, &r.Dropped, &r.Held, &heldSince)
 	})
@@ -128,7 +128,7 @@ func (s *Store) Roster(ctx context.Context, host, username string) (Roster, erro
 func (s *Store) RosterJournal(ctx context.Context, host, username string, from int64) ([]RosterChange, error) {
 	var all []RosterChange
 	err := s.read(ctx, func(ctx context.Context) (err error) {
-		all, err = collect(ctx, s.db, scanRosterChange, `SELECT version, tag, contact, before, at FROM roster_journal
+		all, err = collect(ctx, s.reads, scanRosterChange, `SELECT version, tag, contact, before, at FROM roster_journal
 			WHERE host = $1 AND username = $2 AND version >= $3 ORDER BY version`, host, username, from)
 		return err
 	})

@@ -2,7 +2,7 @@ package store
 
 import "time"
 
-// Stats are numbers of the queue of writes. All but Queued and QueuedBytes count from Open on.
+// Stats are numbers of the queue of writes, and of what was read. All but Queued and QueuedBytes count from Open on.
 type Stats struct {
 	Commits  uint64 // transactions, each of which waited for the disk once
 	Writes   uint64 // that were committed
@@ -10,6 +10,8 @@ type Stats struct {
 	Failed   uint64 // writes that were not: the disk was full, a limit reached, the database away
 	Refused  uint64 // writes that found the queue full
 	Failures uint64 // tries to commit that failed
+
+	Reads uint64 // questions to the database
 
 	LargestGroup int // most writes of one commit
 	Queued       int // writes that wait now

@@ -44,6 +44,7 @@ type Options struct {
 // come in bounded time, and both go away by themselves once the reason has.
 type Store struct {
 	db     *sql.DB
+	reads  *reads        // of db
 	writes *sql.DB       // for those who write: in SQLite one connection; otherwise db
 	remote bool          // PostgreSQL: connections may break
 	turn   chan struct{} // held by the one who writes to SQLite, which has one writer at a time; nil: no turns
@@ -70,6 +71,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.reads = &reads{db: s.db, remote: s.remote, known: make(map[string]*sql.Stmt)}
 	s.writer = newWriter(context.WithoutCancel(ctx), e, o)
 	return s, nil
 }
@@ -85,12 +87,17 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Stats counts what the queue of writes has done since Open.
-func (s *Store) Stats() Stats { return s.writer.stats() }
+// Stats counts what was done since Open.
+func (s *Store) Stats() Stats {
+	st := s.writer.stats()
+	st.Reads = s.reads.count.Load()
+	return st
+}
 
 // read runs a function that reads with s.db. A connection that broke, because PostgreSQL was started again or a network
 // failed, is no reason to fail: on another one it is read once more, so do must begin anew each time.
 func (s *Store) read(ctx context.Context, do func(ctx context.Context) error) error {
+	s.reads.count.Add(1)
 	return s.bounded(ctx, func(ctx context.Context) error {
 		err := do(ctx)
 		if s.remote && ctx.Err() == nil && broken(err) {
@@ -199,8 +206,13 @@ func changed(res sql.Result, err error, otherwise error) error {
 // A scanner is a row.
 type scanner interface{ Scan(...any) error }
 
+// A querier is a *sql.DB, or reads.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // collect reads all rows of a query.
-func collect[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), query string, args ...any) (all []T, err error) {
+func collect[T any](ctx context.Context, db querier, scan func(scanner) (T, error), query string, args ...any) (all []T, err error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func (s *Store) addToken(ctx context.Context, tx *sql.Tx, host, username string,
 // Tokens lists the tokens of a user that have not expired, the newest first, and no more than most.
 func (s *Store) Tokens(ctx context.Context, host, username string, most int) (all []Token, err error) {
 	err = s.read(ctx, func(ctx context.Context) (err error) {
-		all, err = collect(ctx, s.db, scanToken, `SELECT `+tokenColumns+` FROM tokens
+		all, err = collect(ctx, s.reads, scanToken, `SELECT `+tokenColumns+` FROM tokens
 			WHERE host = $1 AND username = $2 AND expires > $3 ORDER BY created DESC, id LIMIT $4`,
 			host, username, s.now().UnixMicro(), most)
 		return err

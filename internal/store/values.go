@@ -47,7 +47,7 @@ func (k Key) fail(what string, err error) error {
 func (s *Store) Value(ctx context.Context, k Key) (value []byte, err error) {
 	if err = k.check(); err == nil {
 		err = s.read(ctx, func(ctx context.Context) error {
-			return s.db.QueryRowContext(ctx, `SELECT value FROM account_values
+			return s.reads.QueryRowContext(ctx, `SELECT value FROM account_values
 				WHERE host = $1 AND username = $2 AND space = $3 AND key = $4`, k.Host, k.Username, k.Space, k.Name).Scan(&value)
 		})
 	}

@@ -1,0 +1,45 @@
+package server
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+
+	"rollcall/internal/jid"
+	"rollcall/internal/session"
+	"rollcall/internal/store"
+)
+
+// Who is written down costs nothing at the next sign-in, until an account was removed: with it went what was written down.
+func TestMembersAreReadOnce(t *testing.T) {
+	st, err := store.Open(t.Context(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	m := &members{host: "localhost", values: st, log: slog.New(slog.DiscardHandler), names: map[string]struct{}{},
+		written: map[string]struct{}{}, changed: make(chan struct{}, 1)}
+	john := session.New(t.Context(), &sync.WaitGroup{}, jid.MustParse("john@localhost/x"), nil, &session.Options{})
+	reads := func() uint64 {
+		t.Helper()
+		before := st.Stats().Reads
+		m.opened(t.Context(), john)
+		if err := m.write(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return st.Stats().Reads - before
+	}
+	if first, second := reads(), reads(); first != 1 || second != 0 {
+		t.Errorf("%d reads, then %d", first, second)
+	}
+	if err := st.RemoveLeftovers(t.Context(), "localhost", "john"); err != nil {
+		t.Fatal(err)
+	}
+	m.forget()
+	if n := reads(); n != 1 {
+		t.Errorf("%d reads after accounts were removed", n)
+	}
+	if _, err := st.Value(t.Context(), store.MemberKey("localhost", "john")); err != nil {
+		t.Error(err)
+	}
+}
