@@ -1,9 +1,11 @@
 package payload
 
 import (
-	"cmp"
 	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
+	"hash"
 	"slices"
 	"strings"
 
@@ -11,38 +13,92 @@ import (
 	"rollcall/internal/xmlstream"
 )
 
-// Verification is the string that stands for an answer of our own to disco#info (XEP-0115 section 5.1), made with the hash
-// sha-1, which everybody knows. The answer has nothing twice.
-func Verification(info *xmlstream.Element) string {
+// hashes that XEP-0300 has names for.
+var hashes = map[string]func() hash.Hash{"sha-1": sha1.New, "sha-256": sha256.New, "sha-512": sha512.New}
+
+// Verification makes the string that stands for an answer to disco#info (XEP-0115 section 5.1); "" when the answer is ill-formed
+// (section 5.4) or the hash is not known.
+func Verification(q *xmlstream.Element, name string) string {
+	make := hashes[name]
+	if make == nil {
+		return ""
+	}
 	var identities, features []string
-	var forms []*Form
-	for el := range info.Elements() {
+	forms := map[string]string{}
+	for el := range q.Elements() {
 		switch {
 		case el.Is(ns.DiscoInfo, "identity"):
-			identities = append(identities, el.Attr("category")+"/"+el.Attr("type")+"/"+el.Lang()+"/"+el.Attr("name"))
+			identities = append(identities, el.Attr("category")+"/"+el.Attr("type")+"/"+el.Lang()+"/"+el.Attr("name")+"<")
 		case el.Is(ns.DiscoInfo, "feature"):
-			features = append(features, el.Attr("var"))
+			features = append(features, el.Attr("var")+"<")
 		case el.Is(ns.DataForms, "x"):
-			forms = append(forms, ParseForm(el))
+			kind, text, ok := formText(el)
+			if _, twice := forms[kind]; twice || !ok {
+				return ""
+			}
+			if kind != "" {
+				forms[kind] = text
+			}
 		}
 	}
-	var b strings.Builder
-	write := func(sorted ...string) {
-		for _, s := range sorted {
-			b.WriteString(s + "<")
-		}
+	slices.Sort(identities)
+	slices.Sort(features)
+	if twice(identities) || twice(features) {
+		return ""
 	}
-	write(slices.Sorted(slices.Values(identities))...)
-	write(slices.Sorted(slices.Values(features))...)
-	slices.SortFunc(forms, func(a, b *Form) int { return cmp.Compare(a.Kind, b.Kind) })
-	for _, f := range forms {
-		write(f.Kind)
-		slices.SortFunc(f.Fields, func(a, b Field) int { return cmp.Compare(a.Var, b.Var) })
-		for _, field := range f.Fields {
-			write(field.Var)
-			write(slices.Sorted(slices.Values(field.Values))...)
-		}
+	h := make()
+	h.Write([]byte(strings.Join(identities, "") + strings.Join(features, "")))
+	var kinds []string
+	for kind := range forms {
+		kinds = append(kinds, kind)
 	}
-	sum := sha1.Sum([]byte(b.String()))
-	return base64.StdEncoding.EncodeToString(sum[:])
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		h.Write([]byte(kind + "<" + forms[kind]))
+	}
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+func twice(sorted []string) bool {
+	return len(slices.Compact(slices.Clone(sorted))) != len(sorted)
+}
+
+// formText writes a form as it stands in the hashed string. A form without a hidden FORM_TYPE has the kind "" and does not
+// count; ok is false for one that is ill-formed.
+func formText(x *xmlstream.Element) (kind, text string, ok bool) {
+	type fieldText struct{ name, text string }
+	var all []fieldText
+	for f := range x.Elements() {
+		if !f.Is(ns.DataForms, "field") {
+			continue
+		}
+		var values []string
+		for v := range f.Elements() {
+			if v.Is(ns.DataForms, "value") {
+				values = append(values, v.Text())
+			}
+		}
+		if f.Attr("var") == "FORM_TYPE" {
+			for _, v := range values[min(1, len(values)):] {
+				if v != values[0] {
+					return "", "", false
+				}
+			}
+			if f.Attr("type") == "hidden" {
+				kind = append(values, "")[0]
+			}
+			continue
+		}
+		slices.Sort(values)
+		line := f.Attr("var") + "<"
+		for _, v := range values {
+			line += v + "<"
+		}
+		all = append(all, fieldText{f.Attr("var"), line})
+	}
+	slices.SortStableFunc(all, func(a, b fieldText) int { return strings.Compare(a.name, b.name) })
+	for _, f := range all {
+		text += f.text
+	}
+	return kind, text, true
 }

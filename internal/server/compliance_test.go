@@ -209,7 +209,7 @@ func TestServerCapabilities(t *testing.T) {
 		for i, asked := range []string{"", " node='" + node + "'"} {
 			john.send(fmt.Sprintf("<iq type='get' id='i%d' to='localhost'><query xmlns='%s'%s/></iq>", i, ns.DiscoInfo, asked))
 			info := john.until(fmt.Sprintf("id='i%d'", i), "mailto:admin@localhost").First()
-			if got := payload.Verification(info); got != c.Attr("ver") || c.Attr("hash") != "sha-1" {
+			if got := payload.Verification(info, "sha-1"); got != c.Attr("ver") || c.Attr("hash") != "sha-1" {
 				t.Errorf("the answer stands for %s, and the stream's features say %s", got, c)
 			}
 			if got := info.Child(ns.DataForms, "x").String(); got != addresses {

@@ -24,9 +24,9 @@ type members struct {
 	names   map[string]struct{} // without a store those who have signed in, otherwise those who are to be written down
 	written map[string]struct{} // those of whom the store is known to know, since fresh: nothing is to be done for them
 	fresh   time.Time
-	removed int // how often accounts were removed
-	full    bool                // one was left out, which is said once
-	changed chan struct{}       // has one when there are names to be written down
+	removed int           // how often accounts were removed
+	full    bool          // one was left out, which is said once
+	changed chan struct{} // has one when there are names to be written down
 }
 
 const (

@@ -20,7 +20,7 @@ import (
 // New makes the feature of a host, which need not be there before clients are. maySee tells whether an account lets somebody see its presence: XEP-0030 section 8 has
 // others told nothing, not even that the account exists.
 func New(self func() *host.Host, maySee func(account, somebody jid.JID) bool) host.Feature {
-	d := disco{maySee, sync.OnceValue(func() string { return payload.Verification(hostQuery(self())) })}
+	d := disco{maySee, sync.OnceValue(func() string { return payload.Verification(hostQuery(self()), capsHash) })}
 	own := []string{ns.DiscoInfo, ns.DiscoItems}
 	key := func(t host.Target, space string) host.IQKey {
 		return host.IQKey{Target: t, Type: stanza.TypeGet, Space: space, Local: "query"}
@@ -45,12 +45,15 @@ type disco struct {
 	ver    func() string // of what the host says of itself
 }
 
+// capsHash makes the string, for everybody to understand: "All implementations MUST support SHA-1" (XEP-0115).
+const capsHash = "sha-1"
+
 // software is "a URI that uniquely identifies a software application" (XEP-0115 section 4).
 const software = "urn:uuid:6a1f6b0e-3c0e-4b8e-9d0c-5d8f0f1d7c52"
 
 // capabilities stand for the host's answer to disco#info.
 func (d disco) capabilities() *xmlstream.Element {
-	return xmlstream.New(ns.Caps, "c", "hash", "sha-1", "node", software, "ver", d.ver())
+	return xmlstream.New(ns.Caps, "c", "hash", capsHash, "node", software, "ver", d.ver())
 }
 
 func (d disco) guarded(answer host.IQHandler) host.IQHandler {
