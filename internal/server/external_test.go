@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -45,21 +44,7 @@ roster.url = "http://127.0.0.1:1/%s"
 		t.Fatal(err)
 	}
 	addAccount(t, cfg, "john")
-	s, err := server.New(t.Context(), cfg, server.Options{Log: slog.New(slog.DiscardHandler), Version: "test",
-		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
-	<-s.Ready()
+	s := start(t, cfg, slog.New(slog.DiscardHandler))
 
 	good, unknown := ca.Issue(t, x509.ExtKeyUsageClientAuth, "john@localhost"), ca.Issue(t, x509.ExtKeyUsageClientAuth, "anna@localhost")
 	foreign := other.Issue(t, x509.ExtKeyUsageClientAuth, "john@localhost")

@@ -2,14 +2,12 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -53,23 +51,7 @@ roster.url = "http://127.0.0.1:1/%%s"
 		t.Fatal(err)
 	}
 	var log buffer
-	s, err := server.New(t.Context(), cfg, server.Options{
-		Log: slog.New(slog.NewTextHandler(&log, nil)), Version: "test",
-		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
-	<-s.Ready()
+	s := start(t, cfg, slog.New(slog.NewTextHandler(&log, nil)))
 
 	const body = `["john"]`
 	ask := func(method, path, body string, cert *tls.Certificate, headers http.Header) (int, string) {
@@ -147,23 +129,7 @@ func TestRosterAPIAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.New(t.Context(), cfg, server.Options{
-		Log: slog.New(slog.DiscardHandler), Version: "test",
-		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
-	<-s.Ready()
+	s := start(t, cfg, slog.New(slog.DiscardHandler))
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	c := &rosterapi.Client{URL: "http://" + s.Addr("http").String(), Secret: secret, HTTP: &http.Client{Transport: transport}}
@@ -175,34 +141,34 @@ func TestRosterAPIAgrees(t *testing.T) {
 		}
 		return 0
 	}
-	if _, err := c.Get(ctx, "john"); status(err) != 404 {
+	if _, err := c.Get(t.Context(), "john"); status(err) != 404 {
 		t.Errorf("get of nothing: %v", err)
 	}
-	if _, err := c.Patch(ctx, "john", rosterapi.Patch{"marie@localhost": nil}); status(err) != 409 {
+	if _, err := c.Patch(t.Context(), "john", rosterapi.Patch{"marie@localhost": nil}); status(err) != 409 {
 		t.Errorf("patch of nothing: %v", err)
 	}
-	put, err := c.Put(ctx, "john", rosterapi.Roster{"marie@localhost": {Name: "Marie"}, "a b@localhost": {}})
+	put, err := c.Put(t.Context(), "john", rosterapi.Roster{"marie@localhost": {Name: "Marie"}, "a b@localhost": {}})
 	if err != nil || put.Users["john"].Added != 1 || len(put.Users["john"].Dropped) != 1 {
 		t.Fatalf("put: %+v, %v", put, err)
 	}
-	copied, err := c.Get(ctx, "john")
+	copied, err := c.Get(t.Context(), "john")
 	if err != nil || copied.Version != put.Users["john"].Version || copied.Roster["marie@localhost"].Name != "Marie" || copied.Source != "put" {
 		t.Errorf("get: %+v, %v", copied, err)
 	}
-	if _, err := c.Put(ctx, "john", rosterapi.Roster{}, rosterapi.IfVersion("another")); status(err) != 412 {
+	if _, err := c.Put(t.Context(), "john", rosterapi.Roster{}, rosterapi.IfVersion("another")); status(err) != 412 {
 		t.Errorf("another version: %v", err)
 	}
-	if r, err := c.Patch(ctx, "john", rosterapi.Patch{"marie@localhost": nil}, rosterapi.IfVersion(copied.Version)); err != nil || r.Users["john"].Removed != 1 {
+	if r, err := c.Patch(t.Context(), "john", rosterapi.Patch{"marie@localhost": nil}, rosterapi.IfVersion(copied.Version)); err != nil || r.Users["john"].Removed != 1 {
 		t.Errorf("this version: %+v, %v", r, err)
 	}
-	many, err := c.PatchMany(ctx, map[string]rosterapi.Patch{"john": {"aaron@localhost": &rosterapi.ItemPatch{}}, "nobody": {}})
+	many, err := c.PatchMany(t.Context(), map[string]rosterapi.Patch{"john": {"aaron@localhost": &rosterapi.ItemPatch{}}, "nobody": {}})
 	if err == nil || many.Updated != 1 || many.Errors != 1 || many.Users["nobody"].Result != rosterapi.Failed {
 		t.Errorf("many: %+v, %v", many, err)
 	}
-	if r, err := c.Confirm(ctx, "john"); err != nil || r.Users["john"].Result != rosterapi.Unchanged {
+	if r, err := c.Confirm(t.Context(), "john"); err != nil || r.Users["john"].Result != rosterapi.Unchanged {
 		t.Errorf("confirm: %+v, %v", r, err)
 	}
-	if r, err := c.Notify(ctx, "john"); err == nil || r.Errors != 1 || !strings.Contains(err.Error(), "no roster.url") {
+	if r, err := c.Notify(t.Context(), "john"); err == nil || r.Errors != 1 || !strings.Contains(err.Error(), "no roster.url") {
 		t.Errorf("notify: %+v, %v", r, err)
 	}
 }

@@ -1,11 +1,9 @@
 package server_test
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -15,7 +13,6 @@ import (
 
 	"rollcall/internal/certs/certtest"
 	"rollcall/internal/config"
-	"rollcall/internal/server"
 )
 
 // Clients that come by WebSocket to the server's own https listener have every channel binding (XEP-0440): the server did not
@@ -35,22 +32,8 @@ roster.url = "http://127.0.0.1:1/%s"
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.New(t.Context(), cfg, server.Options{Log: slog.New(slog.DiscardHandler), Version: "test", LeaveMemory: true,
-		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
-	<-s.Ready()
-	ws, _, err := websocket.Dial(ctx, "wss://"+s.Addr("https").String()+"/xmpp-websocket", &websocket.DialOptions{
+	s := start(t, cfg, slog.New(slog.DiscardHandler))
+	ws, _, err := websocket.Dial(t.Context(), "wss://"+s.Addr("https").String()+"/xmpp-websocket", &websocket.DialOptions{
 		Subprotocols: []string{"xmpp"},
 		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pair.Pool(), ServerName: "localhost"}}},
 	})
@@ -58,11 +41,11 @@ roster.url = "http://127.0.0.1:1/%s"
 		t.Fatal(err)
 	}
 	defer ws.CloseNow()
-	if err := ws.Write(ctx, websocket.MessageText, []byte("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>")); err != nil {
+	if err := ws.Write(t.Context(), websocket.MessageText, []byte("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>")); err != nil {
 		t.Fatal(err)
 	}
 	for !t.Failed() {
-		_, frame, err := ws.Read(ctx)
+		_, frame, err := ws.Read(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

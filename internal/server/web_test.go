@@ -27,8 +27,14 @@ func serve(t *testing.T, text string) *server.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return start(t, cfg, slog.New(slog.DiscardHandler))
+}
+
+// start runs a server until the test ends; its listeners are on free ports of loopback, whatever the configuration says.
+func start(t *testing.T, cfg *config.Config, log *slog.Logger) *server.Server {
+	t.Helper()
 	s, err := server.New(t.Context(), cfg, server.Options{
-		Log: slog.New(slog.DiscardHandler), Version: "test",
+		Log: log, Version: "test", LeaveMemory: true,
 		Listen: func(string, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
 	})
 	if err != nil {
