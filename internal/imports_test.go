@@ -49,7 +49,7 @@ var arrows = map[string][]string{
 }
 
 // tests are rooms that only tests use; they may import anything, and nothing but tests imports them.
-var tests = map[string]bool{"xmpptest": true, "certs/certtest": true, "c2s/c2stest": true, "web/page/pagetest": true, "store/storetest": true}
+var tests = map[string]bool{"xmpptest": true, "certs/certtest": true, "c2s/c2stest": true, "host/hosttest": true, "web/page/pagetest": true, "store/storetest": true}
 
 const prefix = "rollcall/internal/"
 

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"rollcall/internal/host"
+	"rollcall/internal/host/hosttest"
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
-	"rollcall/internal/stanza"
 	"rollcall/internal/store"
 	"rollcall/internal/xmlstream"
 )
@@ -49,31 +49,9 @@ func (p *plenty) count() int {
 	return p.reads
 }
 
-// reader is a client's connection; it takes what is sent to it when it may.
-type reader struct {
-	may chan struct{} // closed: it takes everything
-	mu  sync.Mutex
-	got []string
-}
-
-func (c *reader) Send(ws []stanza.Wire) error {
-	<-c.may
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range ws {
-		c.got = append(c.got, w.String())
-	}
-	return nil
-}
-func (*reader) End(*stanza.StreamError) {}
-func (*reader) Abort()                  {}
-func (*reader) Info() session.ConnInfo  { return session.ConnInfo{} }
-
-// having counts the stanzas that have a text in them.
-func (c *reader) having(text string) (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range c.got {
+// having counts the stanzas that a client has taken which have a text in them.
+func having(c *hosttest.Line, text string) (n int) {
+	for _, w := range c.All() {
 		if strings.Contains(w, text) {
 			n++
 		}
@@ -88,11 +66,7 @@ func newFlow(t *testing.T, size int) (*host.Host, *plenty) {
 	}
 	p := &plenty{size: size}
 	f := New(Options{Host: "localhost", Archive: p, UIDs: uids, Default: Always, OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
-	h, err := host.New(t.Context(), host.NewRegistry(), host.Options{Name: "localhost", Features: []host.Feature{f}, SessionsPerUser: 10,
-		OutboxBytes: 1 << 20, StanzaBytes: 256 << 10, Resume: time.Minute, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := hosttest.New(t, host.NewRegistry(), host.Options{Features: []host.Feature{f}, Resume: time.Minute})
 	h.Start()
 	return h, p
 }
@@ -109,10 +83,9 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const queries = lineQueries + 20
 		h, p := newFlow(t, 900)
-		defer h.Stop(t.Context(), nil)
 		for _, wait := range []time.Duration{time.Second, time.Minute} {
 			before := p.count()
-			c := &reader{may: make(chan struct{})}
+			c := &hosttest.Line{May: make(chan struct{})}
 			s, err := h.Bind(t.Context(), "john", "", c)
 			if err != nil {
 				t.Fatal(err)
@@ -123,21 +96,21 @@ func TestClientThatDoesNotRead(t *testing.T) {
 			if n := p.count() - before; n != 3 {
 				t.Errorf("%d pages were read", n)
 			}
-			close(c.may)
+			close(c.May)
 			synctest.Wait()
 			if s.Context().Err() != nil {
 				t.Errorf("its session has ended: %v", context.Cause(s.Context()))
 			}
-			fins, errors := c.having("<fin "), c.having("type='error'")
+			fins, errors := having(c, "<fin "), having(c, "type='error'")
 			if fins+errors != queries || wait < lineTime && fins < lineQueries || wait > lineTime && fins != 3 {
 				t.Errorf("after %v: %d pages and %d errors", wait, fins, errors)
 			}
 			for i := range queries {
-				if n := c.having(fmt.Sprintf("<iq type='result' id='q%d' ", i)) + c.having(fmt.Sprintf("<iq type='error' id='q%d' ", i)); n != 1 {
+				if n := having(c, fmt.Sprintf("<iq type='result' id='q%d' ", i)) + having(c, fmt.Sprintf("<iq type='error' id='q%d' ", i)); n != 1 {
 					t.Errorf("query %d has %d answers", i, n)
 				}
 			}
-			if n := c.having("<result "); n != pageDefault*fins {
+			if n := having(c, "<result "); n != pageDefault*fins {
 				t.Errorf("%d results for %d pages", n, fins)
 			}
 			s.Close(nil)
@@ -151,10 +124,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 func TestPagesAreAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, p := newFlow(t, 900)
-		defer h.Stop(t.Context(), nil)
-		c, other := &reader{may: make(chan struct{})}, &reader{may: make(chan struct{})}
-		close(c.may)
-		close(other.may)
+		c, other := &hosttest.Line{}, &hosttest.Line{}
 		s, err := h.Bind(t.Context(), "john", "phone", c)
 		if err != nil {
 			t.Fatal(err)
@@ -167,8 +137,8 @@ func TestPagesAreAcknowledged(t *testing.T) {
 		s.Manage(true, 0, 1)
 		ask(t, h, s, 10)
 		synctest.Wait()
-		if n := p.count(); n != 3 || c.having("<fin ") != 3 {
-			t.Errorf("%d pages were read, %d written", n, c.having("<fin "))
+		if n := p.count(); n != 3 || having(c, "<fin ") != 3 {
+			t.Errorf("%d pages were read, %d written", n, having(c, "<fin "))
 		}
 		if err := s.Acknowledged(c, 2*(pageDefault+1)); err != nil {
 			t.Fatal(err)
@@ -180,8 +150,8 @@ func TestPagesAreAcknowledged(t *testing.T) {
 		s.Leave(c, context.Canceled)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if n := p.count(); n != 5 || other.having("<result ") > 0 {
-			t.Errorf("%d pages were read; another client has got %d results", n, other.having("<result "))
+		if n := p.count(); n != 5 || having(other, "<result ") > 0 {
+			t.Errorf("%d pages were read; another client has got %d results", n, having(other, "<result "))
 		}
 		tablet.Close(nil)
 		<-tablet.Ended()
@@ -192,9 +162,7 @@ func TestPagesAreAcknowledged(t *testing.T) {
 func TestMetadataInline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := newFlow(t, 10)
-		defer h.Stop(t.Context(), nil)
-		c := &reader{may: make(chan struct{})}
-		close(c.may)
+		c := &hosttest.Line{}
 		s, bound, err := h.BindInline(t.Context(), "john", host.InlineBind{}, c)
 		if err != nil {
 			t.Fatal(err)

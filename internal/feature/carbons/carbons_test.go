@@ -1,49 +1,19 @@
 package carbons
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"rollcall/internal/host"
+	"rollcall/internal/host/hosttest"
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/xmlstream"
 )
-
-// line is a connection that notes what it takes.
-type line struct {
-	mu  sync.Mutex
-	got []string
-}
-
-func (l *line) Send(ws []stanza.Wire) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, w := range ws {
-		l.got = append(l.got, w.String())
-	}
-	return nil
-}
-func (l *line) End(*stanza.StreamError) {}
-func (l *line) Abort()                  {}
-func (l *line) Info() session.ConnInfo  { return session.ConnInfo{Transport: "line"} }
-
-// heard gives what has come since it was asked last.
-func (l *line) heard() []string {
-	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	got := l.got
-	l.got = nil
-	return got
-}
 
 type town struct {
 	registry *host.Registry
@@ -55,27 +25,21 @@ func inTown(t *testing.T, test func(t *testing.T, w town)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := town{host.NewRegistry(), map[string]*host.Host{}}
 		for _, name := range []string{"localhost", "else.where"} {
-			h, err := host.New(t.Context(), w.registry, host.Options{Name: name, Features: []host.Feature{New(w.registry)},
-				SessionsPerUser: 10, OutboxBytes: 1 << 20, StanzaBytes: 256 << 10, Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer h.Stop(context.Background(), &stanza.StreamError{Condition: stanza.SystemShutdown})
-			w.hosts[name] = h
+			w.hosts[name] = hosttest.New(t, w.registry, host.Options{Name: name, Features: []host.Feature{New(w.registry)}})
 		}
 		test(t, w)
 	})
 }
 
 type client struct {
-	*line
+	*hosttest.Line
 	*session.Session
 	host *host.Host
 }
 
 func (w town) arrive(t *testing.T, local, domain, resource string, wants bool) client {
 	t.Helper()
-	l := &line{}
+	l := &hosttest.Line{}
 	h := w.hosts[domain]
 	s, err := h.Bind(t.Context(), local, resource, l)
 	if err != nil {
@@ -84,7 +48,7 @@ func (w town) arrive(t *testing.T, local, domain, resource string, wants bool) c
 	c := client{l, s, h}
 	if wants {
 		c.says("<iq type='set' id='on'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
-		c.heard()
+		c.Fresh()
 	}
 	return c
 }
@@ -126,7 +90,7 @@ func TestEachClientHasItOnce(t *testing.T) {
 								copied = false // refused, or it waits for this one
 							}
 							refused := (to == "" || to == "/gone") && top < 0
-							got := strings.Join(c.heard(), "")
+							got := strings.Join(c.Fresh(), "")
 							if n := strings.Count(got, "<body>"); n != boolToInt(direct || copied && !refused) {
 								t.Errorf("%s: marie/%d has it %d times: %s", what, i, n, got)
 							}
@@ -135,13 +99,13 @@ func TestEachClientHasItOnce(t *testing.T) {
 							}
 						}
 						refused := (to == "" || to == "/gone") && top < 0
-						if got := strings.Join(pc.heard(), ""); strings.Count(got, "<sent xmlns='urn:xmpp:carbons:2'>") != boolToInt(!refused) || strings.Contains(got, "<received") {
+						if got := strings.Join(pc.Fresh(), ""); strings.Count(got, "<sent xmlns='urn:xmpp:carbons:2'>") != boolToInt(!refused) || strings.Contains(got, "<received") {
 							t.Errorf("%s: john/pc: %s", what, got)
 						}
-						if got := strings.Join(phone.heard(), ""); strings.Contains(got, ns.Carbons) {
+						if got := strings.Join(phone.Fresh(), ""); strings.Contains(got, ns.Carbons) {
 							t.Errorf("%s: john/phone: %s", what, got)
 						}
-						if got := append(quiet.heard(), namesake.heard()...); got != nil {
+						if got := append(quiet.Fresh(), namesake.Fresh()...); got != nil {
 							t.Errorf("%s: others: %s", what, got)
 						}
 					})
@@ -172,13 +136,13 @@ func TestBoundWithCarbons(t *testing.T) {
 			if asked != "" {
 				b.Asked = []*xmlstream.Element{xmlstream.New(ns.Carbons, asked)}
 			}
-			l := &line{}
+			l := &hosttest.Line{}
 			s, bound, err := h.BindInline(t.Context(), "john", b, l)
 			if err != nil || len(bound) != 0 {
 				t.Fatal(bound, err)
 			}
 			john.says("<message type='chat' to='john@localhost/x'><body>note</body></message>")
-			if got := strings.Join(l.heard(), ""); strings.Contains(got, "<body>note</body>") != want {
+			if got := strings.Join(l.Fresh(), ""); strings.Contains(got, "<body>note</body>") != want {
 				t.Errorf("%q: came %s", asked, got)
 			}
 			s.Close(nil)
@@ -222,14 +186,14 @@ func TestErrorsAreRemembered(t *testing.T) {
 		for i := range remembered + 1 {
 			john.says(fmt.Sprintf("<message type='chat' to='marie@else.where/x' id='%d'><body>?</body></message>", i))
 		}
-		pc.heard()
+		pc.Fresh()
 		for id, want := range map[int]int{0: 0, 1: 1, remembered: 1} {
 			eve.says(fmt.Sprintf("<message type='error' to='john@localhost/x' id='%d'><error type='cancel'/></message>", id))
-			if got := pc.heard(); len(got) != 0 {
+			if got := pc.Fresh(); len(got) != 0 {
 				t.Errorf("%d: eve's: %s", id, got)
 			}
 			marie.says(fmt.Sprintf("<message type='error' to='john@localhost/x' id='%d'><error type='cancel'/></message>", id))
-			if got := pc.heard(); len(got) != want {
+			if got := pc.Fresh(); len(got) != want {
 				t.Errorf("%d: %s", id, got)
 			}
 		}
@@ -244,7 +208,7 @@ func TestSpecialCharactersInCopies(t *testing.T) {
 		john, pc := w.arrive(t, "john", "localhost", "x", false), w.arrive(t, "john", "localhost", odd, true)
 		w.arrive(t, "marie", "localhost", odd, false)
 		john.says("<message type='chat' to='marie@localhost/" + escaped + "' id='" + escaped + "'><body>" + escaped + "</body></message>")
-		got := pc.heard()
+		got := pc.Fresh()
 		if len(got) != 1 {
 			t.Fatal(got)
 		}
@@ -263,12 +227,7 @@ func TestSpecialCharactersInCopies(t *testing.T) {
 func TestCopyOfWhatHasWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := host.NewRegistry()
-		h, err := host.New(t.Context(), r, host.Options{Name: "localhost", Features: []host.Feature{New(r)}, SessionsPerUser: 10, OutboxBytes: 1 << 20,
-			StanzaBytes: 256 << 10, Mail: host.Mail{Box: host.NewMemory(1 << 20), Lasts: true, Limit: 100}, Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer h.Stop(context.Background(), &stanza.StreamError{Condition: stanza.SystemShutdown})
+		h := hosttest.New(t, r, host.Options{Features: []host.Feature{New(r)}, Mail: host.Mail{Box: host.NewMemory(1 << 20), Lasts: true, Limit: 100}})
 		w := town{r, map[string]*host.Host{"localhost": h}}
 		john := w.arrive(t, "john", "localhost", "x", false)
 		say := func(id int) {
@@ -283,19 +242,19 @@ func TestCopyOfWhatHasWaited(t *testing.T) {
 		slow.Manage(false, 0, 0)
 		slow.SetAvailable(0)
 		slow.says("<presence id='p'/>") // what waits is sent
-		came := strings.Count(strings.Join(slow.heard(), ""), "<body>")
+		came := strings.Count(strings.Join(slow.Fresh(), ""), "<body>")
 		if came == 0 || came == before {
 			t.Fatalf("%d came", came)
 		}
 		say(before)
 		time.Sleep(15 * time.Second)
-		if err := slow.Acknowledged(slow.line, uint32(came)); err != nil {
+		if err := slow.Acknowledged(slow.Line, uint32(came)); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(slow.heard(), ""); strings.Count(got, "<delay ") != before+1-came {
+		if got := strings.Join(slow.Fresh(), ""); strings.Count(got, "<delay ") != before+1-came {
 			t.Errorf("came: %s", got)
 		}
-		got := strings.Join(away.heard(), "")
+		got := strings.Join(away.Fresh(), "")
 		if strings.Count(got, "<received ") != 1 || !strings.Contains(got, "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2000-01-01T00:00:00.000Z'/><message ") {
 			t.Errorf("copies: %s", got)
 		}
@@ -304,11 +263,7 @@ func TestCopyOfWhatHasWaited(t *testing.T) {
 
 func BenchmarkCopied(b *testing.B) {
 	r := host.NewRegistry()
-	h, err := host.New(b.Context(), r, host.Options{Name: "localhost", Features: []host.Feature{New(r)},
-		SessionsPerUser: 10, OutboxBytes: 1 << 20, StanzaBytes: 256 << 10, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
+	h := hosttest.New(b, r, host.Options{Features: []host.Feature{New(r)}})
 	bind := func(local, resource string) *session.Session {
 		s, err := h.Bind(b.Context(), local, resource, sink{})
 		if err != nil {
