@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -33,6 +34,7 @@ var rowsOf = map[int64][]string{
 	8: {`INSERT INTO tokens (host, username, id, created, expires, sha1_salt, sha1_iterations, sha1_stored_key, sha1_server_key,
 		sha256_salt, sha256_iterations, sha256_stored_key, sha256_server_key)
 		VALUES ('h', 'john', 'i', 1000000, 9000000000000000, $1, 10000, $1, $1, $1, 10001, $1, $1)`},
+	9: {`INSERT INTO account_values (host, username, space, key, value, changed) VALUES ('h', 'john', 'pep', 'list', $1, 1000000)`},
 }
 
 // checkRows tells whether those rows are there still.
@@ -85,6 +87,10 @@ func checkRows(t *testing.T, s *Store, version int64) {
 				return 1, len(tokens), err
 			}
 			return Keys{x, 10001, x, x}, tokens[0].Credentials.SHA256, nil
+		},
+		func() (any, any, error) {
+			v, err := s.Value(ctx, Key{"h", "john", "pep", "list"})
+			return x, v, err
 		},
 	}
 	for i, check := range checks[:version] {
@@ -152,6 +158,36 @@ func TestEveryEarlierVersionIsBroughtUpToDate(t *testing.T) {
 						checkRows(t, s, from)
 					}
 				})
+			}
+		})
+	}
+}
+
+// The names of nodes get a key that no node can have; a node that has the one they had stays, and so does what is there already.
+func TestNamesOfNodesMove(t *testing.T) {
+	for _, d := range dialects {
+		t.Run(d.name, func(t *testing.T) {
+			o, db := d.empty(t)
+			if err := migrate(t.Context(), db, d.dialect, d.folder, 8); err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range [][3]string{{"john", "names", `["a"]`}, {"kate", "names", `{"config":{}}`}, {"marie", "names", `["old"]`}, {"marie", "list", `["new"]`}} {
+				if _, err := db.ExecContext(t.Context(), `INSERT INTO account_values (host, username, space, key, value, changed)
+					VALUES ('h', $1, 'pep', $2, $3, 1000000)`, row[0], row[1], []byte(row[2])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s := openWith(t, o)
+			for _, row := range [][3]string{{"john", "list", `["a"]`}, {"kate", "names", `{"config":{}}`}, {"marie", "list", `["new"]`}} {
+				if v, err := s.Value(t.Context(), Key{"h", row[0], "pep", row[1]}); err != nil || string(v) != row[2] {
+					t.Errorf("%s of %s: %s, %v", row[1], row[0], v, err)
+				}
+			}
+			if _, err := s.Value(t.Context(), Key{"h", "john", "pep", "names"}); !errors.Is(err, ErrNotFound) {
+				t.Errorf("john has the old names still: %v", err)
 			}
 		})
 	}
