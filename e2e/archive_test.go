@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -14,12 +12,7 @@ import (
 // backwards, after the server has died as well; what they want left out is left out (XEP-0441). In SQLite and in PostgreSQL.
 func TestArchive(t *testing.T) {
 	t.Parallel()
-	reader := kind{"slixmpp with an archive", "TLSv1.3", "SCRAM-SHA-256", func(t *testing.T, r *rollcall, user, password string) *client {
-		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
-		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), map[string]any{
-			"jid": user + "@localhost", "password": password, "host": "localhost", "port": r.c2sTLS, "ca": r.ca, "direct": true, "archive": true,
-		})
-	}}
+	reader := slixmppWith("slixmpp with an archive", "archive")
 	for _, database := range []string{"SQLite", "PostgreSQL"} {
 		t.Run(database, func(t *testing.T) {
 			tables := ""

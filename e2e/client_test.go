@@ -121,17 +121,26 @@ var (
 	kinds = []kind{slixmppSTARTTLS, slixmppTLS, xmppjsSTARTTLS, xmppjsTLS, xmppjsWSS, xmppjsWS, stropheBOSH, stropheBOSHTLS, stropheWS}
 )
 
-func openSlixmpp(direct bool) func(*testing.T, *rollcall, string, string) *client {
+// slixmppWith is slixmpp within TLS that does more besides, by the name that clients/slixmpp_client.py has for it.
+func slixmppWith(label, more string) kind {
+	return kind{label, "TLSv1.3", "SCRAM-SHA-256", openSlixmpp(true, more)}
+}
+
+func openSlixmpp(direct bool, more ...string) func(*testing.T, *rollcall, string, string) *client {
 	return func(t *testing.T, r *rollcall, user, password string) *client {
 		port := r.c2s
 		if direct {
 			port = r.c2sTLS
 		}
 		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
-		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), map[string]any{
+		options := map[string]any{
 			"jid": user + "@localhost", "password": password,
 			"host": "localhost", "port": port, "ca": r.ca, "direct": direct,
-		})
+		}
+		for _, name := range more {
+			options[name] = true
+		}
+		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), options)
 	}
 }
 

@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -14,12 +12,7 @@ import (
 // private XML (XEP-0049), and private nodes (XEP-0402 by XEP-0223); in SQLite and in PostgreSQL, which starts anew as well.
 func TestWhatUsersKeep(t *testing.T) {
 	t.Parallel()
-	keeper := kind{"slixmpp that keeps", "TLSv1.3", "SCRAM-SHA-256", func(t *testing.T, r *rollcall, user, password string) *client {
-		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
-		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), map[string]any{
-			"jid": user + "@localhost", "password": password, "host": "localhost", "port": r.c2sTLS, "ca": r.ca, "direct": true, "keeps": true,
-		})
-	}}
+	keeper := slixmppWith("slixmpp that keeps", "keeps")
 	has := func(c *client, want string) {
 		t.Helper()
 		c.send(command{Do: "kept"})
@@ -59,12 +52,7 @@ func TestWhatUsersKeep(t *testing.T) {
 // later, over a restart of the server; and no more when the application says that they are contacts no longer.
 func TestPersonalEventing(t *testing.T) {
 	t.Parallel()
-	curious := kind{"slixmpp with PEP", "TLSv1.3", "SCRAM-SHA-256", func(t *testing.T, r *rollcall, user, password string) *client {
-		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
-		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), map[string]any{
-			"jid": user + "@localhost", "password": password, "host": "localhost", "port": r.c2sTLS, "ca": r.ca, "direct": true, "pep": true,
-		})
-	}}
+	curious := slixmppWith("slixmpp with PEP", "pep")
 	r := start(t, "john", "marie")
 	john, marie := friends(t, r, curious, curious)
 	play := func(title string) {
