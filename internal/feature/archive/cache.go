@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"rollcall/internal/store"
 )
 
 // Bounds of what is known of users without asking the store.
@@ -13,22 +15,20 @@ const (
 	cacheAge   = 10 * time.Minute
 	cacheBytes = 16 << 20
 	userCost   = 300 // beside what a user has said, roughly
-	// patience bounds how long a message waits for the store.
+	// patience bounds how long a message waits for a store that does not answer.
 	patience = 5 * time.Second
-	// hush is how long the store is left alone when it has failed: what comes meanwhile does not wait in vain.
-	hush = time.Second
 )
 
 // cache has what users want archived, those who were asked about last.
 type cache struct {
-	read func(ctx context.Context, user string) (*prefs, error)
+	read     func(ctx context.Context, user string) (*prefs, error)
+	patience store.Patience
 
-	mu     sync.Mutex // nothing is locked, called or sent while it is held
-	users  map[string]*list.Element
-	order  list.List // of *entry, the longest unused first
-	bytes  int
-	reads  map[string]*reading
-	failed time.Time
+	mu    sync.Mutex // nothing is locked, called or sent while it is held
+	users map[string]*list.Element
+	order list.List // of *entry, the longest unused first
+	bytes int
+	reads map[string]*reading
 }
 
 type entry struct {
@@ -51,15 +51,35 @@ func (c *cache) init(read func(context.Context, string) (*prefs, error)) {
 }
 
 // get gives what a user wants. It waits for the store where that is not known.
-func (c *cache) get(ctx context.Context, user string) (*prefs, error) {
-	c.mu.Lock()
-	if e := c.users[user]; e != nil && time.Since(e.Value.(*entry).at) < cacheAge {
-		c.order.MoveToBack(e)
-		c.mu.Unlock()
-		return e.Value.(*entry).p, nil
+func (c *cache) get(ctx context.Context, user string) (p *prefs, err error) {
+	if p := c.known(user); p != nil {
+		return p, nil
 	}
+	err = c.patience.Wait(ctx, func(ctx context.Context) (err error) {
+		p, err = c.ask(ctx, user)
+		return err
+	})
+	return p, err
+}
+
+// known gives what is known without the store; nil when nothing is.
+func (c *cache) known(user string) *prefs {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.users[user]
+	if e == nil || time.Since(e.Value.(*entry).at) >= cacheAge {
+		return nil
+	}
+	c.order.MoveToBack(e)
+	return e.Value.(*entry).p
+}
+
+// ask has the store asked once by all who want to know of a user at a time.
+func (c *cache) ask(ctx context.Context, user string) (*prefs, error) {
+	quiet := c.patience.Quiet()
+	c.mu.Lock()
 	r := c.reads[user]
-	if r == nil && time.Since(c.failed) < hush {
+	if r == nil && quiet {
 		c.mu.Unlock()
 		return nil, errUnknown
 	}
@@ -86,15 +106,15 @@ func (c *cache) fill(ctx context.Context, user string, r *reading) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	r.err = errors.New("archive: reading has panicked")
+	begun := time.Now()
 	defer func() {
+		c.patience.Note(begun, r.err != nil && !errors.Is(r.err, errUnreadable))
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.reads[user] == r {
 			delete(c.reads, user)
 		}
-		if r.err != nil {
-			c.failed = time.Now()
-		} else if !r.stale {
+		if r.err == nil && !r.stale {
 			c.put(user, r.p)
 		}
 		close(r.done)

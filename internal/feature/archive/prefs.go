@@ -117,18 +117,28 @@ func (a *archive) readPrefs(ctx context.Context, user string) (*prefs, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return a.standard, nil
 	}
-	var el *xmlstream.Element
-	if err == nil {
-		el, err = xmlstream.ParseElement(value, xmlstream.Limits{Bytes: maxPrefsBytes, Children: maxPrefsBytes})
-	}
 	var p *prefs
 	if err == nil {
-		p, err = parsePrefs(el)
+		p, err = decodePrefs(value)
 	}
 	if err != nil {
 		a.opts.Log.Error("what a user wants archived cannot be read", "user", user, "error", err)
 	}
 	return p, err
+}
+
+// errUnreadable is about what was read, and not about the store.
+var errUnreadable = errors.New("what is stored is no preferences")
+
+func decodePrefs(value []byte) (*prefs, error) {
+	el, err := xmlstream.ParseElement(value, xmlstream.Limits{Bytes: maxPrefsBytes, Children: maxPrefsBytes})
+	if err == nil {
+		var p *prefs
+		if p, err = parsePrefs(el); err == nil {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 }
 
 func (a *archive) showPrefs(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {

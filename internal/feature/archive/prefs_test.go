@@ -112,15 +112,35 @@ func TestCache(t *testing.T) {
 			t.Error("it is never read again")
 		}
 		fail = errors.New("the disk")
-		if p, err := c.get(t.Context(), "marie"); err == nil {
-			t.Error(p)
+		began := time.Now()
+		if p, err := c.get(t.Context(), "marie"); err == nil || time.Since(began) > store.Absence {
+			t.Error(p, time.Since(began))
 		}
-		if _, err := c.get(t.Context(), "eve"); err == nil || reads != 4 {
+		before := reads
+		if _, err := c.get(t.Context(), "eve"); err == nil || reads != before {
 			t.Error("a store that has just failed is asked again", err)
 		}
-		time.Sleep(hush)
+		time.Sleep(store.Hush)
 		fail = nil
 		if _, err := c.get(t.Context(), "eve"); err != nil {
+			t.Error(err)
+		}
+		fail = errors.New("the network") // for a moment: nobody hears of it
+		time.AfterFunc(store.Absence/2, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			fail = nil
+		})
+		if _, err := c.get(t.Context(), "kate"); err != nil {
+			t.Error(err)
+		}
+		// What is stored makes no sense: the store is well, and nobody waits for it.
+		fail, began, before = errUnreadable, time.Now(), reads
+		if _, err := c.get(t.Context(), "dot"); err == nil || reads != before+1 || time.Since(began) != 0 {
+			t.Error(err, reads-before, time.Since(began))
+		}
+		fail = nil
+		if _, err := c.get(t.Context(), "zoe"); err != nil || time.Since(began) != 0 {
 			t.Error(err)
 		}
 	})

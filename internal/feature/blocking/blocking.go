@@ -10,7 +10,7 @@
 // messages and requests are answered with an error of type wait, and presence is held back and shown when the list has
 // come. Stored lists are read before that becomes necessary, so this is about a store that fails while a user signs in, or
 // while something comes for a user who is offline. A store that is away for a moment, as PostgreSQL is that is started
-// again, is waited for: for the first 10 seconds of its absence. After that nobody waits in vain.
+// again, is waited for (store.Patience).
 //
 // Blocking is polite: subscriptions stay as they are. A user cannot block their own other sessions, nor their own server
 // itself, though such items may be in the list and do what they say for others.
@@ -119,12 +119,8 @@ func (b *Blocking) exempt(account, other jid.JID) bool {
 	return other.Bare() == account || other == b.host
 }
 
-const (
-	// patience bounds how long a stanza waits for a store that does not answer, and an owner's request for a list to be written.
-	patience = 5 * time.Second
-	// absence is how long a store may be away before stanzas are refused for it.
-	absence = 10 * time.Second
-)
+// patience bounds how long a stanza waits for a store that does not answer, and an owner's request for a list to be written.
+const patience = 5 * time.Second
 
 // errUnknown answers what cannot pass because a list is not known.
 var errUnknown = &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint,

@@ -195,30 +195,30 @@ func TestStoreThatIsAway(t *testing.T) {
 		}
 		for range 3 { // an absence after another is one of its own
 			away(true)
-			time.AfterFunc(absence-2*time.Second, func() { away(false) })
+			time.AfterFunc(store.Absence-2*time.Second, func() { away(false) })
 			var all sync.WaitGroup
 			for i := range 50 {
-				all.Go(func() { ask(fmt.Sprintf("u%d", i), nil, absence) })
+				all.Go(func() { ask(fmt.Sprintf("u%d", i), nil, store.Absence) })
 			}
 			all.Wait()
-			if n := v.count(); n > 50+2*int(absence/hush) {
+			if n := v.count(); n > 50+2*int(store.Absence/store.Hush) {
 				t.Errorf("%d reads", n)
 			}
 			v.reads = map[string]int{}
 			b.lists.init() // nobody is known any more
 		}
 		away(true)
-		ask("john", errUnknown, absence)
+		ask("john", errUnknown, store.Absence)
 		for range 20 {
 			ask("jane", errUnknown, 0)
-			time.Sleep(hush)
+			time.Sleep(store.Hush)
 		}
 		away(false)
 		ask("john", nil, time.Second)
 	})
 }
 
-// A store that hangs keeps nobody waiting for longer than absence, and not again at once; an old list is better than none.
+// A store that hangs keeps nobody waiting for longer than store.Absence, and not again at once; an old list is better than none.
 func TestStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newStore()
@@ -230,7 +230,7 @@ func TestStoreThatHangs(t *testing.T) {
 		}
 		time.Sleep(coldAge + time.Second)
 		v.hang = true
-		for _, want := range []time.Duration{absence, 0} {
+		for _, want := range []time.Duration{store.Absence, 0} {
 			began := time.Now()
 			l, err := b.list(t.Context(), jid.MustParse("new@localhost"))
 			var serr *stanza.Error
@@ -245,7 +245,7 @@ func TestStoreThatHangs(t *testing.T) {
 			t.Errorf("an old list is not used: %v, %v", l, err)
 		}
 		v.hang = false
-		time.Sleep(hush)
+		time.Sleep(store.Hush)
 		if l, err := b.list(t.Context(), jid.MustParse("new@localhost")); err != nil || l != empty {
 			t.Errorf("%v, %v", l, err)
 		}

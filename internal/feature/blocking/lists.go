@@ -58,8 +58,7 @@ type lists struct {
 	bytes    int       // of cold
 	lasting  int       // lists where there is no store, which are never forgotten
 	unsure   map[*account]struct{}
-	failed   time.Time // when the store last failed
-	failing  time.Time // since when it has done nothing else; zero: it has not
+	patience store.Patience
 
 	wake chan struct{} // has one when somebody is unsure
 }
@@ -244,24 +243,16 @@ func (b *Blocking) closed(_ context.Context, s *session.Session) {
 }
 
 // list gives a user's list. It waits for the store where the list is not there.
-func (b *Blocking) list(ctx context.Context, user jid.JID) (*blocklist, error) {
+func (b *Blocking) list(ctx context.Context, user jid.JID) (l *blocklist, err error) {
 	if l := b.lists.fresh(user.Local()); l != nil {
 		return l, nil
 	}
 	a := b.lists.keep(user.Bare())
-	ctx, cancel := context.WithTimeout(ctx, absence)
-	defer cancel()
-	for {
-		l, err := b.tryList(ctx, user, a)
-		if err == nil || !b.lists.passes() {
-			return l, err
-		}
-		select {
-		case <-time.After(hush):
-		case <-ctx.Done():
-			return nil, errUnknown
-		}
-	}
+	err = b.lists.patience.Wait(ctx, func(ctx context.Context) (err error) {
+		l, err = b.tryList(ctx, user, a)
+		return err
+	})
+	return l, err
 }
 
 func (b *Blocking) tryList(ctx context.Context, user jid.JID, a *account) (*blocklist, error) {
@@ -277,30 +268,6 @@ func (b *Blocking) tryList(ctx context.Context, user jid.JID, a *account) (*bloc
 	}
 	return b.refresh(ctx, a)
 }
-
-// passes tells whether the store may only be away for a moment.
-func (ls *lists) passes() bool {
-	ls.mu.RLock()
-	defer ls.mu.RUnlock()
-	return !ls.failing.IsZero() && time.Since(ls.failing) < absence
-}
-
-// noteRead notes that the store was read, or could not be, when that was tried.
-func (ls *lists) noteRead(begun time.Time, failed bool) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if !failed {
-		ls.failing = time.Time{}
-		return
-	}
-	ls.failed = time.Now()
-	if ls.failing.IsZero() {
-		ls.failing = begun
-	}
-}
-
-// hush is how long the store is left alone when it has failed.
-const hush = time.Second
 
 // refresh reads an account's list from the store, and has everybody see it if it is another. Where that fails, one that
 // was known is still used. The caller has the turn.
@@ -324,27 +291,24 @@ func (b *Blocking) read(ctx context.Context, a *account) (*blocklist, error) {
 		}
 		return empty, nil
 	}
-	ls := &b.lists
-	ls.mu.RLock()
-	quiet := time.Since(ls.failed) < hush
-	ls.mu.RUnlock()
-	if quiet {
+	patience := &b.lists.patience
+	if patience.Quiet() {
 		return nil, errUnknown
 	}
 	begun := time.Now()
 	value, err := b.opts.Store.Value(ctx, b.key(a))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		ls.noteRead(begun, false)
+		patience.Note(begun, false)
 		return empty, nil
 	case errors.Is(err, context.Canceled): // who asked is gone
 		return nil, err
 	case err != nil:
-		ls.noteRead(begun, true)
+		patience.Note(begun, true)
 		b.opts.Log.Error("whom a user has blocked cannot be read; until it can, nothing reaches the user", "user", a.jid.Local(), "error", err)
 		return nil, err
 	}
-	ls.noteRead(begun, false)
+	patience.Note(begun, false)
 	l, wrong := parseList(value)
 	if wrong > 0 {
 		b.opts.Log.Error("of those whom a user has blocked some have no address", "user", a.jid.Local(), "left_out", wrong)
