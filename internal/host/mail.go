@@ -185,13 +185,9 @@ func (h *Host) refusal(err error) error {
 
 // entries are what is stored of a message: the recipient's copy, and the sender's where it is in an archive.
 func (h *Host) entries(p *Passage, w stanza.Wire, limit int, known store.Known) []store.Entry {
-	id := cmp.Or(payload.OriginID(p.Element), p.ID)
-	if len(id) > store.MaxStanzaID {
-		id = ""
-	}
 	self := p.From.Bare() == p.To.Bare()
-	to := store.Entry{Host: p.To.Domain(), Username: p.To.Local(), With: p.From.Bare().String(), Resource: p.From.Resource(), At: time.Now(),
-		Kind: int64(p.traits), StanzaID: id, Stanza: w.AppendTo(nil), Archived: p.archive&Recipient != 0 || self && p.archive != 0, Undelivered: true, Limit: limit, Known: known}
+	to := p.entry(p.To, w, time.Now())
+	to.Archived, to.Limit, to.Known = p.archive&Recipient != 0 || self && p.archive != 0, limit, known
 	if p.archive&Sender == 0 || self {
 		return []store.Entry{to}
 	}
@@ -199,6 +195,16 @@ func (h *Host) entries(p *Passage, w stanza.Wire, limit int, known store.Known) 
 	from.Host, from.Username, from.With, from.Resource = p.From.Domain(), p.From.Local(), p.To.Bare().String(), p.To.Resource()
 	from.Archived, from.Undelivered, from.Limit, from.Known = true, false, 0, store.Anybody
 	return []store.Entry{to, from}
+}
+
+// entry is what is stored of a message for an account that has not got it.
+func (p *Passage) entry(account jid.JID, w stanza.Wire, at time.Time) store.Entry {
+	id := cmp.Or(payload.OriginID(p.Element), p.ID)
+	if len(id) > store.MaxStanzaID {
+		id = ""
+	}
+	return store.Entry{Host: account.Domain(), Username: account.Local(), With: p.From.Bare().String(), Resource: p.From.Resource(), At: at,
+		Kind: int64(p.traits), StanzaID: id, Stanza: w.AppendTo(nil), Undelivered: true}
 }
 
 // keep has a message wait that nobody has taken, in a box that does not last, unless it is about this moment and news to nobody

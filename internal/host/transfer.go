@@ -30,15 +30,7 @@ func Waited(account jid.JID, message *xmlstream.Element) (store.Entry, bool) {
 	if p.traits = traitsOf(message); !p.storable() {
 		return store.Entry{}, false
 	}
-	id := payload.OriginID(message)
-	if id == "" {
-		id = st.ID
-	}
-	if len(id) > store.MaxStanzaID {
-		id = ""
-	}
-	return store.Entry{Host: account.Domain(), Username: account.Local(), With: from.Bare().String(), Resource: from.Resource(), At: at,
-		Kind: int64(p.traits), StanzaID: id, Stanza: stanza.NewWire(message).AppendTo(nil), Undelivered: true}, true
+	return p.entry(account, p.Wire(), at), true
 }
 
 // sinceDelay takes out the note that the account's server has kept a message, which is made anew as it is delivered, and tells since when it

@@ -25,7 +25,6 @@ const (
 	maxNodeName = 500 // bytes
 	maxItemID   = 500
 	maxSubs     = 200
-	space       = "pep"
 )
 
 // A node is what is stored of one.
@@ -60,7 +59,7 @@ func (i *item) element(withPublisher bool) (*xmlstream.Element, error) {
 
 // key names a node's value.
 func (p *PEP) key(local, name string) store.Key {
-	return store.Key{Host: p.opts.Host, Username: local, Space: space, Name: name}
+	return store.Key{Host: p.opts.Host, Username: local, Space: Space, Name: name}
 }
 
 // load reads a node; nil when there is none.

@@ -16,7 +16,7 @@ import (
 )
 
 // Space is where nodes are stored, each under a name of its own.
-const Space = space
+const Space = "pep"
 
 // namesKey has the names of an account's nodes. No node's name is kept under it: those have an n before them.
 const namesKey = "list"
@@ -142,7 +142,7 @@ type ExportedNode struct {
 // Export lists an account's nodes.
 func Export(ctx context.Context, s store.Values, host, local string) iter.Seq2[ExportedNode, error] {
 	return func(yield func(ExportedNode, error) bool) {
-		for v, err := range s.Values(ctx, host, local, space, "n") {
+		for v, err := range s.Values(ctx, host, local, Space, "n") {
 			if err != nil {
 				yield(ExportedNode{}, err)
 				return

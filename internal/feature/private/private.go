@@ -30,7 +30,8 @@ const (
 	maxBytes  = 256 << 10 // of all pieces, as they are stored
 )
 
-const space = "private"
+// Space is where the pieces are stored.
+const Space = "private"
 
 // limits are for reading what was stored: of each piece what a client sent within the limits of its stream, with each
 // namespace declared where it is used.
@@ -184,7 +185,7 @@ func parse(value []byte) (*xmlstream.Element, error) {
 }
 
 func (p private) key(iq *host.IQ) store.Key {
-	return store.Key{Host: p.opts.Host, Username: iq.From.Local(), Space: space}
+	return store.Key{Host: p.opts.Host, Username: iq.From.Local(), Space: Space}
 }
 
 // failed is what is said of a store that cannot be used now: a client may try again. Other errors are faults of ours, or

@@ -42,6 +42,3 @@ func hasPiece(all, like *xmlstream.Element) bool {
 
 // Export reads what is stored.
 func Export(value []byte) (*xmlstream.Element, error) { return parse(value) }
-
-// Space is where it is stored.
-const Space = space

@@ -16,6 +16,3 @@ func Import(card *xmlstream.Element) []store.NamedValue {
 
 // Export reads what is stored.
 func Export(value []byte) (*xmlstream.Element, error) { return xmlstream.ParseElement(value, limits) }
-
-// Space is where it is stored.
-const Space = space

@@ -36,7 +36,8 @@ type Options struct {
 // maxBytes is how large a vCard may be, as it is stored. A photo is a third larger in it than by itself.
 const maxBytes = 256 << 10
 
-const space = "vcard"
+// Space is where vCards are stored.
+const Space = "vcard"
 
 // limits are for reading what was stored: what a client sent within the limits of its stream, with each namespace declared
 // where it is used.
@@ -119,5 +120,5 @@ func refuse(context.Context, *host.IQ) (*xmlstream.Element, error) {
 }
 
 func (v vcards) key(whose jid.JID) store.Key {
-	return store.Key{Host: v.opts.Host, Username: whose.Local(), Space: space}
+	return store.Key{Host: v.opts.Host, Username: whose.Local(), Space: Space}
 }
