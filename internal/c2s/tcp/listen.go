@@ -28,7 +28,13 @@ type Options struct {
 	// WriteStall is how long a write may wait for the peer to read; 30 s.
 	WriteStall time.Duration
 	Log        *slog.Logger
+
+	epoch time.Time // when Serve began; what times are counted from that have to fit into 8 bytes
 }
+
+// sinceEpoch is positive, and knows nothing of the clock on the wall: one that is set back must not make a deadline of before look
+// as if it were to come.
+func (o *Options) sinceEpoch(t time.Time) time.Duration { return t.Sub(o.epoch) }
 
 // A peer that vanished is noticed in 90 seconds: silence is answered with probes from idleTime on, and what was sent
 // must be acknowledged within userTimeout.
@@ -51,6 +57,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 // Serve accepts connections and starts them on srv until ctx ends, and closes l. The connections are srv's to wait
 // for.
 func Serve(ctx context.Context, l net.Listener, srv *c2s.Server, o Options) error {
+	o.epoch = time.Now()
 	if o.WriteStall <= 0 {
 		o.WriteStall = 30 * time.Second
 	}

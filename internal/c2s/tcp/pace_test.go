@@ -55,7 +55,7 @@ func TestEveryByteIsMeasured(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := watched{newTransport(server, &Options{Direct: direct, TLS: store.TLSConfig(ALPN), WriteStall: time.Minute}), make(chan *c2s.Meter, 1)}
+		w := watched{newTransport(server, &Options{Direct: direct, TLS: store.TLSConfig(ALPN), WriteStall: time.Minute, epoch: time.Now()}), make(chan *c2s.Meter, 1)}
 		srv.Start(tk, w)
 		meter := <-w.meter
 		var to io.Writer = client

@@ -45,7 +45,7 @@ type transport struct {
 	done   error      // why nothing more is written
 	opened bool       // this stream has a header of ours
 
-	deadline time.Duration // of the write under way or the last one, since epoch; 0 when none is set
+	deadline time.Duration // of the write under way or the last one, after opts.epoch; 0 when none is set
 }
 
 func newTransport(c net.Conn, o *Options) *transport {

@@ -89,21 +89,14 @@ func (t *transport) writeLocked(b []byte) error {
 // few have to tell the runtime. It fails on a closed connection only, as the write then does. mu is held.
 func (t *transport) armDeadline() {
 	now := time.Now()
-	if until := now.Add(t.opts.WriteStall); t.deadline < sinceEpoch(until)-t.opts.WriteStall/10 {
-		t.deadline = sinceEpoch(until)
+	if until := now.Add(t.opts.WriteStall); t.deadline < t.opts.sinceEpoch(until)-t.opts.WriteStall/10 {
+		t.deadline = t.opts.sinceEpoch(until)
 		t.raw.SetWriteDeadline(until)
 	}
 	if t.ending.Load() {
 		t.raw.SetWriteDeadline(now.Add(endTimeout)) // End has set its own, perhaps just before ours
 	}
 }
-
-// epoch is what times are counted from that have to fit into 8 bytes.
-var epoch = time.Now()
-
-// sinceEpoch is never 0, and knows nothing of the clock on the wall: one that is set back must not make a deadline of before look
-// as if it were to come.
-func sinceEpoch(t time.Time) time.Duration { return t.Sub(epoch) + 1 }
 
 // conn is where to write to; mu is held.
 func (t *transport) conn() net.Conn {
