@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -20,12 +21,12 @@ type Turns struct {
 	mu      sync.Mutex
 	free    int
 	waiting int
-	from    map[netip.Prefix][]*turn // those who wait, by network, in their order
-	order   []netip.Prefix           // the networks among them, the next first
+	from    map[netip.Prefix][]turn // those who wait, by network, in their order
+	order   []netip.Prefix          // the networks among them, the next first
 }
 
-// turn is somebody's who waits.
-type turn struct{ come chan struct{} }
+// turn is somebody's who waits; it is closed when it has come.
+type turn chan struct{}
 
 // Bounds of those who wait; more are refused. Loopback, where proxies sit, stands for many networks.
 const (
@@ -38,7 +39,7 @@ var errTooManyHandshakes = errors.New("too many TLS handshakes wait")
 // NewTurns gives half of the cores to handshakes.
 func NewTurns() *Turns { return newTurns(max(1, runtime.GOMAXPROCS(0)/2)) }
 
-func newTurns(n int) *Turns { return &Turns{free: n, from: map[netip.Prefix][]*turn{}} }
+func newTurns(n int) *Turns { return &Turns{free: n, from: map[netip.Prefix][]turn{}} }
 
 // TakingTurns makes a server configuration of another whose handshakes take turns. Their connections must be of type *Conn.
 func TakingTurns(t *tls.Config, turns *Turns) *tls.Config {
@@ -91,7 +92,7 @@ func (t *Turns) take(ctx context.Context, from netip.Prefix) error {
 		t.mu.Unlock()
 		return errTooManyHandshakes
 	}
-	mine := &turn{make(chan struct{})}
+	mine := make(turn)
 	if len(t.from[from]) == 0 {
 		t.order = append(t.order, from)
 	}
@@ -99,7 +100,7 @@ func (t *Turns) take(ctx context.Context, from netip.Prefix) error {
 	t.waiting++
 	t.mu.Unlock()
 	select {
-	case <-mine.come:
+	case <-mine:
 		return nil
 	case <-ctx.Done():
 		if !t.leave(from, mine) {
@@ -110,31 +111,23 @@ func (t *Turns) take(ctx context.Context, from netip.Prefix) error {
 }
 
 // leave takes somebody out who waits no longer; false: the turn has come.
-func (t *Turns) leave(from netip.Prefix, mine *turn) bool {
+func (t *Turns) leave(from netip.Prefix, mine turn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, other := range t.from[from] {
-		if other == mine {
-			t.remove(from, i)
-			return true
-		}
+	queue := t.from[from]
+	i := slices.Index(queue, mine)
+	switch {
+	case i < 0:
+		return false
+	case len(queue) == 1:
+		delete(t.from, from)
+		n := slices.Index(t.order, from)
+		t.order = slices.Delete(t.order, n, n+1)
+	default:
+		t.from[from] = slices.Delete(queue, i, i+1)
 	}
-	return false
-}
-
-func (t *Turns) remove(from netip.Prefix, i int) {
 	t.waiting--
-	rest := append(t.from[from][:i:i], t.from[from][i+1:]...)
-	if t.from[from] = rest; len(rest) > 0 {
-		return
-	}
-	delete(t.from, from)
-	for i, n := range t.order {
-		if n == from {
-			t.order = append(t.order[:i:i], t.order[i+1:]...)
-			return
-		}
-	}
+	return true
 }
 
 // give gives a turn back: it is that of the network which has waited longest for one.
@@ -146,9 +139,16 @@ func (t *Turns) give() {
 		return
 	}
 	from := t.order[0]
-	close(t.from[from][0].come)
-	t.order = append(t.order[1:], from)
-	t.remove(from, 0)
+	t.order = t.order[1:]
+	queue := t.from[from]
+	close(queue[0])
+	if len(queue) == 1 {
+		delete(t.from, from)
+	} else { // only the first goes, however many wait: nothing is copied
+		t.from[from] = queue[1:]
+		t.order = append(t.order, from)
+	}
+	t.waiting--
 }
 
 // gate is where a connection's handshake takes its turns. It belongs to the goroutine that does the handshake, but for Close.
