@@ -335,13 +335,16 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for _, l := range c.readers { // they hear of it
+	had := map[*talker]int{} // of all at the same time: each hears of it while another is waited for
+	for _, l := range c.readers {
 		l.mu.Lock()
-		had := len(l.seen)
+		had[l] = len(l.seen)
 		l.mu.Unlock()
-		if !l.until(ctx, func() bool { return len(l.seen) > had+20 }) {
+	}
+	for _, l := range c.readers {
+		if !l.until(ctx, func() bool { return len(l.seen) > had[l]+20 }) {
 			left, _ := exec.Command("sh", "-c", "ls -la "+dir+"; df "+dir).CombinedOutput()
 			t.Errorf("%s hears nothing more, though there is space again:\n%s", l.user, left)
 		}
