@@ -34,7 +34,9 @@ func (d *Disk) attachMessages() *Messages {
 // Messages is what a process sees of a Disk's messages: server.Messages.
 type Messages struct {
 	process
-	queue []func() // guarded by the disk's mutex
+	// Guarded by the disk's mutex. Only one commit runs at a time, so that what is appended is written in order.
+	queue      []func()
+	committing bool
 }
 
 // All gives what is stored.
@@ -48,7 +50,8 @@ func (m *Messages) later(what func()) {
 	d := m.disk
 	d.mu.Lock()
 	m.queue = append(m.queue, what)
-	first := len(m.queue) == 1
+	first := !m.committing
+	m.committing = true
 	d.mu.Unlock()
 	if first {
 		time.AfterFunc(commitTime, m.commit)
@@ -60,15 +63,14 @@ func (m *Messages) commit() {
 	for {
 		d.mu.Lock()
 		if len(m.queue) == 0 {
+			m.committing = false
 			d.mu.Unlock()
 			return
 		}
 		next := m.queue[0]
-		d.mu.Unlock()
-		next()
-		d.mu.Lock()
 		m.queue = m.queue[1:]
 		d.mu.Unlock()
+		next()
 	}
 }
 
