@@ -4,40 +4,17 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { check, complaintsOf, DESKTOP, launch, newContext, PHONE } from "./browser.mjs";
 
 const [server, application, token, executablePath, folder] = process.argv.slice(2);
-const PATIENCE = 60_000; // ms; only has to be longer than the slowest machine needs
-const DESKTOP = { width: 1400, height: 900 };
-const PHONE = { width: 390, height: 844 };
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-  ],
-});
-const context = await browser.newContext({
-  viewport: DESKTOP,
-  deviceScaleFactor: 1,
-  colorScheme: "light",
-  locale: "en-GB",
-  reducedMotion: "reduce",
-  timezoneId: "UTC",
-});
-context.setDefaultTimeout(PATIENCE);
+const browser = await launch(executablePath);
+const context = await newContext(browser);
 const page = await context.newPage();
 
-const complaints = [];
+const complaints = complaintsOf(page);
 const foreign = [];
-page.on("console", (m) => ["error", "warning"].includes(m.type()) && complaints.push(`${m.type()}: ${m.text()}`));
-page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
 page.on("dialog", (dialog) => complaints.push(`dialog: ${dialog.message()}`));
 page.on("request", (r) => r.url().startsWith(server) || foreign.push(r.url()));
 
@@ -49,10 +26,6 @@ const click = (selector) => page.locator(selector).first().click();
 const session = (user, rest = "") => `[data-session^="${user}@localhost/"] ${rest}`;
 const contact = (text) => `[data-user] [data-contact]:has-text("${text}")`;
 const line = (kind, text) => `[data-feed] [data-kind="${kind}"]:has-text("${text}")`;
-
-function check(condition, text) {
-  if (!condition) throw new Error(text);
-}
 
 async function tell(word) {
   const response = await fetch(`${application}/${word}`, { method: "POST" });

@@ -2,22 +2,11 @@
 // SIGN-IN is password, token or prebind. CONTROL makes things happen (converse_test.go). Screenshots go to FOLDER. It fails with the first thing that is not as it
 // should be.
 
-import { chromium } from "playwright-core";
+import { launch, newContext, PATIENCE } from "./browser.mjs";
 
 const [site, control, transport, signIn, password, executablePath, folder] = process.argv.slice(2);
-const PATIENCE = 60_000; // ms; only has to be longer than the slowest machine needs
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-  ],
-});
+const browser = await launch(executablePath);
 
 // --- the world
 
@@ -29,13 +18,10 @@ async function happen(what, body = "") {
 // --- a person with a browser of her own
 
 async function person(user) {
-  const context = await browser.newContext({
+  const context = await newContext(browser, {
     viewport: { width: 1200, height: 800 },
     ignoreHTTPSErrors: true, // the test's own certificate
-    locale: "en-GB",
-    reducedMotion: "reduce",
   });
-  context.setDefaultTimeout(PATIENCE);
   return { user, context, page: undefined };
 }
 

@@ -1,38 +1,15 @@
 // Uses the demo page as a visitor would, in Chromium: demo.mjs URL CHROMIUM FOLDER. Screenshots go to FOLDER. It fails
 // with the first thing that is not as it should be. The page's data attributes are listed in its index.html.
 
-import { chromium } from "playwright-core";
+import { check, complaintsOf, DESKTOP, launch, newContext, PHONE } from "./browser.mjs";
 
 const [url, executablePath, folder] = process.argv.slice(2);
-const PATIENCE = 60_000; // ms; only has to be longer than the slowest machine needs
-const DESKTOP = { width: 1400, height: 900 };
-const PHONE = { width: 390, height: 844 };
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-  ],
-});
-const context = await browser.newContext({
-  viewport: DESKTOP,
-  deviceScaleFactor: 1,
-  colorScheme: "light",
-  locale: "en-GB",
-  reducedMotion: "reduce",
-  timezoneId: "UTC",
-});
-context.setDefaultTimeout(PATIENCE);
+const browser = await launch(executablePath);
+const context = await newContext(browser);
 const page = await context.newPage();
 
-const complaints = [];
-page.on("console", (m) => ["error", "warning"].includes(m.type()) && complaints.push(`${m.type()}: ${m.text()}`));
-page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
+const complaints = complaintsOf(page);
 page.on("response", (r) => r.status() >= 400 && complaints.push(`${r.status()}: ${r.url()}`));
 
 // --- what a visitor sees and does
@@ -60,10 +37,6 @@ async function say(side, text) {
 
 async function online() {
   for (const side of ["left", "right"]) await seen(`[data-pane="${side}"][data-connection="online"]`);
-}
-
-function check(condition, text) {
-  if (!condition) throw new Error(text);
 }
 
 // withoutScrolling checks that the page is as wide as the window.

@@ -1,10 +1,11 @@
-// Package page serves the files of a page that is embedded in the program, under a Content-Security-Policy that lets the
-// page load its own files and talk to its own server, and nothing else.
+// Package page serves the files of a page that is embedded in the program, and those that all pages have in common (base),
+// under a Content-Security-Policy that lets the page load its own files and talk to its own server, and nothing else.
 package page
 
 import (
 	"bytes"
 	"crypto/sha256"
+	"embed"
 	"encoding/base64"
 	"io/fs"
 	"net/http"
@@ -35,9 +36,20 @@ var contentTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// Load reads the files of a folder. One that cannot be served is a mistake in the build, so it panics.
+//go:embed base
+var base embed.FS
+
+// Load reads the files of a folder, and those that all pages have. One that cannot be served, or has the name of another, is a
+// mistake in the build, so it panics.
 func Load(files fs.FS, folder string) Assets {
 	assets := Assets{}
+	assets.add(base, "base")
+	assets.add(files, folder)
+	assets["/"] = assets["/index.html"]
+	return assets
+}
+
+func (as Assets) add(files fs.FS, folder string) {
 	err := fs.WalkDir(files, folder, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -50,15 +62,17 @@ func Load(files fs.FS, folder string) Assets {
 		if !ok {
 			panic("page: no content type for " + name)
 		}
+		at := name[len(folder):]
+		if _, taken := as[at]; taken {
+			panic("page: two files for " + at)
+		}
 		hash := sha256.Sum256(body)
-		assets[name[len(folder):]] = Asset{body, contentType, `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`}
+		as[at] = Asset{body, contentType, `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`}
 		return nil
 	})
 	if err != nil {
 		panic("page: " + err.Error())
 	}
-	assets["/"] = assets["/index.html"]
-	return assets
 }
 
 // ServeHTTP implements http.Handler. It goes by the request's path as it is: a prefix must have been cut off.

@@ -1,6 +1,7 @@
 // The hosts: how many are there, and how each one's service does.
 
-import { fromTemplate, make, setChildren, setData, setText, slots, svg } from './dom.js';
+import { fromTemplate, make, setChildren, setData, setText, slots } from './dom.js';
+import { svg } from './look.js';
 import { ago, plain, took } from './text.js';
 
 const STATES = { ok: 'service ok', failing: 'service failing', down: 'service down', unasked: 'not asked yet', none: 'no service' };

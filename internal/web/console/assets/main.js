@@ -1,7 +1,8 @@
 // The console: asks the admin API, hears its events, and lets the parts show what there is.
 
 import { Api } from './api.js';
-import { announce, setData, setText } from './dom.js';
+import { setData, setText } from './dom.js';
+import { announce } from './look.js';
 import { concerns, lineOf } from './events.js';
 import { Feed } from './feed.js';
 import { Hosts } from './hosts.js';

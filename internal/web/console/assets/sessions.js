@@ -1,6 +1,7 @@
 // The clients that are online.
 
-import { askTwice, fromTemplate, setChildren, setData, setFace, setText, slots } from './dom.js';
+import { fromTemplate, setChildren, setData, setText, slots } from './dom.js';
+import { askTwice, setFace } from './look.js';
 import { ago, count, plain, split } from './text.js';
 
 const SHOWN = 300; // rows; more are found with the filter

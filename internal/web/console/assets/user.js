@@ -1,6 +1,7 @@
 // One user's roster, as it is served: what is in it, how old it is and where it came from.
 
-import { askTwice, fromTemplate, make, setChildren, setData, setFace, setText, slots } from './dom.js';
+import { fromTemplate, make, setChildren, setData, setText, slots } from './dom.js';
+import { askTwice, setFace } from './look.js';
 import { ago, count, split, took } from './text.js';
 
 const SOURCES = { fetch: 'fetched from the application', put: 'sent by the application (PUT)', patch: 'sent by the application (PATCH)', store: 'kept from before the restart' };

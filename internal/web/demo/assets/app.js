@@ -1,7 +1,8 @@
 // The application's panel: who knows whom, the switch, and the log of what passes between the application and rollcall.
 // It talks to the application's own API under app/, never to rollcall.
 
-import { clock, fromTemplate, make, setChildren, setData, setFace, setText, slots } from './dom.js';
+import { fromTemplate, make, setChildren, setData, setText, slots } from './dom.js';
+import { clock, setFace } from './look.js';
 
 const NOTICES = {
   on: 'Every change below is told to rollcall with one POST; rollcall then asks for the lists.',
@@ -195,7 +196,7 @@ export class AppPanel {
     const editing = Boolean(contact) && this.#editing === person.id;
     let row = this.#rowElements.get(person.id);
     if (!row) {
-      row = fromTemplate('row').firstElementChild;
+      row = fromTemplate('row');
       this.#rowElements.set(person.id, row);
     }
     const at = slots(row);

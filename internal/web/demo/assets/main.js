@@ -1,7 +1,8 @@
 // The page: signs everybody in, puts two of them into the windows, and keeps the application's panel up to date.
 
 import { AppPanel } from './app.js';
-import { flash, make, setFace, setText } from './dom.js';
+import { make, setText } from './dom.js';
+import { flash, setFace } from './look.js';
 import { Pane } from './pane.js';
 import { Person } from './person.js';
 

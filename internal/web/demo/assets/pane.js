@@ -1,6 +1,7 @@
 // A chat window: shows one of the people, whoever is chosen, and lets the visitor act for them.
 
-import { clock, flash, fromTemplate, make, setChildren, setData, setFace, setText, slots } from './dom.js';
+import { fromTemplate, make, setChildren, setData, setText, slots } from './dom.js';
+import { clock, flash, setFace } from './look.js';
 import { local } from './roster.js';
 
 const PRESENCE = {
@@ -34,7 +35,7 @@ export class Pane {
     this.#root = root;
     this.#people = people;
     this.#choose = choose;
-    root.append(fromTemplate('pane'));
+    root.append(document.getElementById('pane').content.cloneNode(true));
     this.#at = slots(root);
     this.#buildPeople();
     this.#listen();
@@ -210,7 +211,7 @@ export class Pane {
       const title = group.firstElementChild;
       const contacts = items.map((item) => {
         const key = `${name}\n${item.jid}`;
-        const row = this.#rows.get(key) ?? fromTemplate('contact').firstElementChild;
+        const row = this.#rows.get(key) ?? fromTemplate('contact');
         rows.set(key, row);
         this.#renderContact(row, item, item.jid === partner);
         return row;
