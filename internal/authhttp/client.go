@@ -29,6 +29,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
 	"rollcall/internal/auth"
+	"rollcall/internal/unanswered"
 )
 
 // Style is a dialect.
@@ -326,8 +327,7 @@ func (c *Client) breakerResult(alive bool) {
 	}
 }
 
-// broken is the error for an exchange that did not come to its end. Errors of the network name the place, errors of net/http can
-// quote what was sent: only kinds that are known go into the text.
+// broken is the error for an exchange that did not come to its end.
 func (c *Client) broken(ctx, bounded context.Context, err error) error {
 	if ctx.Err() != nil { // it says nothing about the service
 		if c.breaker.IsHalfOpen() { // and was no probe
@@ -336,14 +336,10 @@ func (c *Client) broken(ctx, bounded context.Context, err error) error {
 		return fmt.Errorf("authhttp: given up before the answer came: %w", context.Cause(ctx))
 	}
 	c.breakerResult(false)
-	var network *net.OpError
-	switch {
-	case bounded.Err() != nil:
+	if bounded.Err() != nil {
 		return fmt.Errorf("authhttp: no answer came within %v (auth.timeout)", c.cfg.Timeout)
-	case errors.As(err, &network):
-		return fmt.Errorf("authhttp: no answer came: %w", network)
 	}
-	return fmt.Errorf("authhttp: no answer came from %s", c.base.Host)
+	return fmt.Errorf("authhttp: no answer came from %s: %w", c.base.Host, unanswered.Why(err))
 }
 
 var _ auth.Source = (*Client)(nil)

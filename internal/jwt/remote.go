@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"rollcall/internal/unanswered"
 )
 
 // A Remote is a JWK Set at a URL, as it was last fetched.
@@ -159,11 +161,11 @@ func (r *Remote) get(ctx context.Context, address string, v any) error {
 	req.Header.Set("Accept", "application/json")
 	resp, err := r.transport.RoundTrip(req) // no redirects
 	if err != nil {
-		return fmt.Errorf("jwt: no answer came from %s: %w", target.Host, err)
+		return fmt.Errorf("jwt: no answer came from %s: %w", target.Host, unanswered.Why(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("jwt: %s answered %s in place of the keys", target.Host, resp.Status)
+		return fmt.Errorf("jwt: %s answered %s in place of the keys", target.Host, unanswered.Status(resp.StatusCode))
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySet+1))
 	if err != nil || len(b) > maxKeySet {

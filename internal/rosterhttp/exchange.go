@@ -15,6 +15,7 @@ import (
 
 	"rollcall/internal/jid"
 	"rollcall/internal/rosterdoc"
+	"rollcall/internal/unanswered"
 )
 
 // errSlow ends an exchange that takes longer than Config.Timeout.
@@ -128,9 +129,9 @@ func (c *Client) broken(ctx, bounded context.Context, err error, so string) *Err
 	case context.Cause(bounded) == errSlow:
 		return &Error{Kind: Timeout, Err: fmt.Errorf("%s within %v (%s.timeout)", so, c.cfg.Timeout, c.cfg.Of)}
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return &Error{Kind: Timeout, Err: fmt.Errorf("%s in time: %w", so, err)}
+		return &Error{Kind: Timeout, Err: fmt.Errorf("%s in time: %w", so, unanswered.Why(err))}
 	}
-	return &Error{Kind: Unavailable, Err: fmt.Errorf("%s: %w", so, err)}
+	return &Error{Kind: Unavailable, Err: fmt.Errorf("%s: %w", so, unanswered.Why(err))}
 }
 
 // body reads the body of a 200 into buf, most bytes of it at most.

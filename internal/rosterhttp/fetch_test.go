@@ -220,7 +220,7 @@ func TestNoProxyFromTheEnvironment(t *testing.T) {
 	var dialled []string
 	c, err := New(Config{Host: "example.com", URL: "http://app.invalid/%s", Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 		dialled = append(dialled, addr)
-		return nil, errors.New("no network in this test")
+		return nil, &net.OpError{Op: "dial", Err: errors.New("no network in this test")}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -293,7 +293,7 @@ func TestLongMessages(t *testing.T) {
 	s = serve(t, nil, func(c *Config) {
 		c.Token = "s3cret"
 		c.Dial = func(context.Context, string, string) (net.Conn, error) {
-			return nil, errors.New("s3cret " + strings.Repeat("x", 10000))
+			return nil, &net.OpError{Op: "dial", Err: errors.New("s3cret " + strings.Repeat("x", 10000))}
 		}
 	})
 	if e := s.bad(t, john, Unavailable, "(the token)"); len(e.Error()) > 700 || strings.Contains(e.Error(), "s3cret") {

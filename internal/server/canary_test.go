@@ -36,8 +36,8 @@ var canaryWebhook = "whsec_" + base64.StdEncoding.EncodeToString([]byte("canary-
 
 // canaries are what must not be seen, as they are and in base64 wherever in it they stand.
 func canaries() (all []string) {
-	for _, c := range []string{canaryPassword, canaryBody, canaryName, canaryGroup, canaryContact, canaryToken, canaryGuess, canaryRoster, canaryVCard,
-		canaryPrivate, canaryStatus, canarySASL, canaryQuery, canaryHeader, canaryWebhook[len("whsec_"):]} {
+	for _, c := range append(moreCanaries, canaryPassword, canaryBody, canaryName, canaryGroup, canaryContact, canaryToken, canaryGuess, canaryRoster, canaryVCard,
+		canaryPrivate, canaryStatus, canarySASL, canaryQuery, canaryHeader, canaryWebhook[len("whsec_"):]) {
 		all = append(all, c)
 		for shift := range 3 {
 			b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + c))

@@ -226,7 +226,7 @@ func TestProblems(t *testing.T) {
 		"e@localhost,hunter2\n"+
 		"good@localhost,hunter2,,44\n")
 	want := []string{
-		`in:2: "john" is no address; write user@host`,
+		`in:2: jid is no address; write user@host`,
 		`in:3: this server has no host "elsewhere.example"`,
 		`in:4: there is neither a password nor keys`,
 		`in:6: the salt for SHA-256 has 3 bytes`,
@@ -272,6 +272,33 @@ func TestProblems(t *testing.T) {
 }
 
 // Users of a host that does not look at accounts are taken without one.
+// Attack case 60: files in which passwords and keys stand where they do not belong are told of without them.
+func TestProblemsQuoteNoSecrets(t *testing.T) {
+	for _, text := range []string{
+		"jid,password\ncanary,john@localhost\n", "jid,disabled,password\njohn@localhost,canary,true\n", "jid,password\njohn@localhost,canary,canary\n",
+		"jid,password\n\"john@localhost,canary\n", "jid,password\njohn@localhost,can\"ary\n", "john@localhost,canary\n",
+		"jid,scram-sha-1\njohn@localhost,canary\n", "jid,scram-sha-1\njohn@localhost,SCRAM-SHA-1$canary:x$y:z\n",
+		"jid,scram-sha-1\njohn@localhost,SCRAM-SHA-1$4096:canary!$y:z\n", "jid,password\njohn@localhost,canary\x00\n",
+	} {
+		r := importCSV(t, newStore(t), Fail, text)
+		if said := fmt.Sprint(r.problems, r.err, r.Report); len(r.problems) == 0 && r.err == nil || strings.Contains(said, "canary") {
+			t.Errorf("of\n%s it is said: %s", text, said)
+		}
+	}
+	const head, tail = "<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>", "</host></server-data>"
+	for _, user := range []string{
+		"<user name='john' password='x&canary;'/>", "<user name='john' password='x&canary'/>", "<user name='john' password='canary\x01'/>",
+		"<user name='john' password='canary", "<user name='' password='canary'/>", "<user name='a b' password='canary'/>",
+		"<user name='john'><scram-credentials mechanism='SCRAM-SHA-1' xmlns='urn:xmpp:pie:0#scram'><iter-count>canary</iter-count><salt>canary!</salt>" +
+			"<server-key>canary!</server-key><stored-key>canary!</stored-key></scram-credentials></user>",
+	} {
+		r := importXML(t, newStore(t), Fail, head+user+tail)
+		if said := fmt.Sprint(r.problems, r.err, r.Report); len(r.problems) == 0 && r.err == nil || strings.Contains(said, "canary") {
+			t.Errorf("of %s it is said: %s", user, said)
+		}
+	}
+}
+
 func TestDataOnly(t *testing.T) {
 	s := newStore(t)
 	text := strings.ReplaceAll(everything, "jid='localhost'", "jid='app.example'")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 
 	"rollcall/internal/ns"
 	"rollcall/internal/xmlstream"
@@ -78,6 +79,9 @@ func (d *document) token() (xml.Token, error) {
 		var syntax *xml.SyntaxError
 		if errors.As(err, &syntax) {
 			err = errors.New(syntax.Msg)
+			if strings.Contains(syntax.Msg, "entity") { // it quotes what stands behind an & in a password
+				err = errors.New("there is an & that is not written as &amp;")
+			}
 		}
 		return nil, d.errorf("%w", err)
 	}

@@ -23,6 +23,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"rollcall/internal/unanswered"
 )
 
 // An Event is in an Outbox.
@@ -206,16 +208,16 @@ func (s *Sender) deliver(ctx context.Context, e Event) (v verdict, after time.Du
 	}
 	res, err := s.transport.RoundTrip(req) // and not a http.Client: no redirects, no cookies
 	if err != nil {
-		return down, 0, fmt.Errorf("no answer: %w", err)
+		return down, 0, fmt.Errorf("no answer: %w", unanswered.Why(err))
 	}
 	drain(res.Body)
 	switch code := res.StatusCode; {
 	case code >= 200 && code < 300:
 		return delivered, 0, nil
 	case code >= 500, code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
-		return down, retryAfter(res.Header), fmt.Errorf("the application answered %s", res.Status)
+		return down, retryAfter(res.Header), fmt.Errorf("the application answered %s", unanswered.Status(code))
 	default:
-		return refused, 0, fmt.Errorf("the application answered %s", res.Status)
+		return refused, 0, fmt.Errorf("the application answered %s", unanswered.Status(code))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -60,6 +61,8 @@ const (
 	Flapping    = "flapping"    // the roster, and 503 every other time
 	SomeBad     = "some-bad"    // the roster, with contacts that are none
 	AllBad      = "all-bad"     // an object that is no roster, as an error may look
+	NotHTTP     = "not-http"    // the document, with nothing of HTTP around it
+	StatusText  = "status-text" // 500 with the document in the place of Internal Server Error
 )
 
 // Answer sets how requests for a user ("" for everybody's) are answered.
@@ -352,6 +355,17 @@ func (a *answer) fail(word string) {
 		}
 	case Drop:
 		panic(http.ErrAbortHandler)
+	case NotHTTP, StatusText:
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err) // the service's own listener can
+		}
+		text := strings.ReplaceAll(a.doc, "\n", " ") + "\r\n\r\n"
+		if word == StatusText {
+			text = "HTTP/1.1 500 " + text
+		}
+		_, _ = io.WriteString(c, text) // it fails when the asker is gone
+		c.Close()
 	default:
 		code := 0
 		if _, err := fmt.Sscanf(word, "%3d", &code); err != nil {
