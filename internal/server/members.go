@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/config"
 	"rollcall/internal/host"
 	"rollcall/internal/session"
 	"rollcall/internal/store"
@@ -16,9 +17,10 @@ import (
 // members writes down who has signed in, for those who ask later whether there is such a user (store.MemberKey). Where there is no
 // store it remembers them, as many as there is room for.
 type members struct {
-	host   string
-	values store.Values // nil: there is no store
-	log    *slog.Logger
+	host     string
+	values   store.Values // nil: there is no store
+	accounts *store.Store // nil: there are none, or elsewhere; who has one is known by it
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	names   map[string]struct{} // without a store those who have signed in, otherwise those who are to be written down
@@ -38,8 +40,12 @@ const (
 )
 
 func (s *Server) newMembers(h *virtualHost) *members {
-	return &members{host: h.cfg.Name, values: s.values(), log: h.log, names: make(map[string]struct{}),
+	m := &members{host: h.cfg.Name, values: s.values(), log: h.log, names: make(map[string]struct{}),
 		written: make(map[string]struct{}), changed: make(chan struct{}, 1)}
+	if st, is := m.values.(*store.Store); is && h.cfg.Auth.Method == config.AuthAccounts {
+		m.accounts = st
+	}
+	return m
 }
 
 func (m *members) feature() host.Feature {
@@ -138,10 +144,16 @@ func (m *members) forget() {
 	m.removed++
 }
 
-// writeOne writes once for each user: it is read before, since most are there.
+// writeOne writes once for each user: it is read before, since most are there. Who has an account needs nothing more, but there
+// are users without one, who come with a one-use token.
 func (m *members) writeOne(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, memberTime)
 	defer cancel()
+	if m.accounts != nil {
+		if _, err := m.accounts.Account(ctx, m.host, name); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
 	key := store.MemberKey(m.host, name)
 	_, err := m.values.Value(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -41,5 +42,14 @@ func TestMembersAreReadOnce(t *testing.T) {
 	}
 	if _, err := st.Value(t.Context(), store.MemberKey("localhost", "john")); err != nil {
 		t.Error(err)
+	}
+	addAccount(t, st, "kate")
+	m.accounts = st
+	m.opened(t.Context(), session.New(t.Context(), &sync.WaitGroup{}, jid.MustParse("kate@localhost/x"), nil, &session.Options{}))
+	if err := m.write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Value(t.Context(), store.MemberKey("localhost", "kate")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("who has an account is written down once more: %v", err)
 	}
 }
