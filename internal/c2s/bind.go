@@ -102,7 +102,7 @@ func (n *negotiation) refuse(st *stanza.Stanza, err error) error {
 func (n *negotiation) condition(err error) *stanza.Error {
 	serr, ok := stanza.AsError(err)
 	if !ok {
-		n.log.Error("resource not bound by a fault of ours", "host", n.domain, "error", err)
+		n.log().Error("resource not bound by a fault of ours", "host", n.domain, "error", err)
 	}
 	return serr
 }

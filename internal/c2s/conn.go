@@ -102,26 +102,48 @@ func (c *conn) end(serr *stanza.StreamError) {
 	c.over.Open()
 }
 
-// read passes the client's stanzas to its session until either of them ends, then waits for the session to let go.
+// settle passes the client's stanzas to its session until the client has told of its presence, which ends what clients do when
+// they sign in, and has another goroutine go on. That one's stack has not grown with any of it: it is what an idle client
+// costs. What ends the connection before it deals with itself.
+func (c *conn) settle(s Session) {
+	if settled, err := c.receive(s, true); settled {
+		go c.read(s)
+	} else {
+		c.leave(s, err)
+	}
+}
+
+// read passes the client's stanzas to its session until either of them ends.
 func (c *conn) read(s Session) {
-	s.Leave(c, c.receive(s))
+	_, err := c.receive(s, false)
+	c.leave(s, err)
+}
+
+// leave waits for the session to let go of the connection, which has ended.
+func (c *conn) leave(s Session, err error) {
+	defer c.srv.wg.Done()
+	s.Leave(c, err)
 	limit := time.AfterFunc(releaseTimeout, c.Abort)
 	<-c.over.Done()
 	limit.Stop()
 	c.t.Close()
 }
 
-// receive gives nil when the client closed its stream. An idle client waits in here, and its stack is what it costs:
-// what handles an element has a frame of its own, so that the stack that waits fits into 4 KiB.
-func (c *conn) receive(s Session) (err error) {
+// receive gives nil when the client closed its stream, and is settled when it returns before that, because the client signs in
+// and has told of its presence. An idle client waits in here: what handles an element has a frame of its own, so that the
+// stack that waits fits into 2 KiB.
+func (c *conn) receive(s Session, signsIn bool) (settled bool, err error) {
 	defer c.recovered(&err)
 	for {
 		ev, err := c.t.Next()
 		if err != nil {
-			return reason(err)
+			return false, reason(err)
 		}
 		if done, err := c.take(s, &ev); done || err != nil {
-			return err
+			return false, err
+		}
+		if signsIn && toEverybody(ev.Element) {
+			return true, nil
 		}
 	}
 }
@@ -145,12 +167,15 @@ func (c *conn) take(s Session, ev *Event) (done bool, err error) {
 	case ev.Element.Space != ns.Client && s.Nonza(ev.Element):
 	default:
 		c.setLang(ev.Element)
-		toEverybody := ev.Element.Local == "presence" && ev.Element.Attr("to") == ""
+		all := toEverybody(ev.Element)
 		s.Receive(ev.Element)
-		c.pay(toEverybody)
+		c.pay(all)
 	}
 	return false, nil
 }
+
+// toEverybody tells whether an element is presence for all contacts.
+func toEverybody(el *xmlstream.Element) bool { return el.Local == "presence" && el.Attr("to") == "" }
 
 // negotiated answers what old clients still ask once they are bound: for a session, as RFC 3921 had it, which is a
 // formality since RFC 6121; and, against RFC 6120 section 7.1, for one more resource.

@@ -30,7 +30,6 @@ var errClosed = errors.New("stream closed by the client")
 type negotiation struct {
 	*conn
 	ctx  context.Context
-	log  *slog.Logger
 	ch   auth.Channel
 	host Host
 	// domain is the host's name, "" before the first header; it stays for the connection.
@@ -50,9 +49,7 @@ type negotiation struct {
 // negotiate brings a connection from its first byte to a session. It gives nil when that came to nothing; then the
 // stream has been ended.
 func (c *conn) negotiate(tk *Ticket) (s Session) {
-	info := c.t.Info()
-	n := &negotiation{conn: c, ctx: tk.ctx, fresh: true, origin: tk.origin,
-		log: c.srv.opts.Log.With("transport", info.Transport, "remote", info.RemoteAddr)}
+	n := &negotiation{conn: c, ctx: tk.ctx, fresh: true, origin: tk.origin}
 	// The end of the time, or of the server, ends the stream from outside, as we may be waiting for the client.
 	ended := make(chan struct{})
 	stop := context.AfterFunc(tk.ctx, func() {
@@ -68,13 +65,25 @@ func (c *conn) negotiate(tk *Ticket) (s Session) {
 	if s != nil {
 		return s
 	}
-	n.log.Debug("stream ended before a resource was bound", "reason", err)
+	n.debug("stream ended before a resource was bound", "reason", err)
 	if serr := streamError(err); serr != nil || errors.Is(err, errClosed) {
 		c.end(serr)
 	} else {
 		c.Abort()
 	}
 	return nil
+}
+
+// log gives a logger that names the connection. It is made when it is asked for: most streams log nothing.
+func (n *negotiation) log() *slog.Logger {
+	info := n.t.Info()
+	return n.srv.opts.Log.With("transport", info.Transport, "remote", info.RemoteAddr)
+}
+
+func (n *negotiation) debug(message string, args ...any) {
+	if n.srv.opts.Log.Enabled(n.ctx, slog.LevelDebug) {
+		n.log().Debug(message, args...)
+	}
 }
 
 func (n *negotiation) run() (s Session, err error) {
@@ -324,7 +333,7 @@ func (n *negotiation) startTLS() error {
 		return n.t.StartTLS(ctx, xmlstream.New(ns.TLS, "proceed"))
 	})
 	if errors.Is(err, ErrInjection) {
-		n.log.Warn("TLS refused", "reason", err)
+		n.log().Warn("TLS refused", "reason", err)
 		return n.refuseTLS()
 	}
 	if err != nil {

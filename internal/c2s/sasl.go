@@ -69,7 +69,7 @@ func (n *negotiation) step(in []byte) error {
 	}
 	n.signedIn()
 	n.exchange = nil
-	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
+	n.debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)
 	n.t.Restart()
 	n.fresh = true // section 6.4.6
@@ -94,9 +94,9 @@ func (n *negotiation) failIn(space string, err error) error {
 		f = &auth.Failure{Condition: auth.TemporaryAuthFailure, Err: err}
 	}
 	if f.Err != nil {
-		n.log.Error("nobody can sign in", "host", n.domain, "error", f.Err)
+		n.log().Error("nobody can sign in", "host", n.domain, "error", f.Err)
 	}
-	n.log.Info("sign-in refused", "host", n.domain, "condition", f.Condition, "try", n.tries)
+	n.log().Info("sign-in refused", "host", n.domain, "condition", f.Condition, "try", n.tries)
 	el := xmlstream.New(space, "failure").Append(xmlstream.New(ns.SASL, f.Condition))
 	if f.Text != "" {
 		text := xmlstream.New(space, "text").AppendText(f.Text)

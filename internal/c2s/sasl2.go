@@ -113,7 +113,7 @@ func (n *negotiation) issue(w *wish, x *auth.Exchange) *xmlstream.Element {
 	}
 	t, ok, err := n.host.Auth().IssueToken(n.ctx, x, n.ch, w.agent, mechanism)
 	if err != nil { // the client has its password
-		n.log.Error("no token for a client", "host", n.domain, "error", err)
+		n.log().Error("no token for a client", "host", n.domain, "error", err)
 	}
 	if !ok {
 		return nil
@@ -159,7 +159,7 @@ func (n *negotiation) step2(in []byte) (Session, error) {
 	w, x := n.wish, n.exchange
 	n.signedIn()
 	n.exchange, n.wish = nil, nil
-	n.log.Debug("authenticated", "host", n.domain, "user", n.user)
+	n.debug("authenticated", "host", n.domain, "user", n.user)
 	n.t.SetLimits(n.srv.opts.Limits)
 	return n.fulfil(w, success, n.issue(w, x))
 }

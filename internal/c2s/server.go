@@ -170,6 +170,7 @@ func (s *Server) Start(tk *Ticket, t Transport) {
 		t.Measure(&c.meter)
 	}
 	go func() {
+		widen()
 		sess := c.negotiate(tk)
 		if sess == nil {
 			c.t.Close()
@@ -177,11 +178,6 @@ func (s *Server) Start(tk *Ticket, t Transport) {
 			return
 		}
 		tk.bound()
-		// In a new goroutine, whose stack has not grown with the negotiation: it is what an idle client costs. The
-		// ticket is not held by it.
-		go func() {
-			defer s.wg.Done()
-			c.read(sess)
-		}()
+		c.settle(sess)
 	}()
 }
