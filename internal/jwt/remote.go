@@ -35,13 +35,14 @@ type Remote struct {
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey
 	fetched time.Time // when keys came
-	asked   time.Time // when they were last asked for
+	asked   time.Time // when they were last asked for because there were none, or old ones
+	named   time.Time // when they were last asked for because a token named another
 }
 
 // How often keys are asked for.
 const (
 	keysAge     = time.Hour        // then they are asked for again; when they do not come, the old ones stay
-	keysPause   = 10 * time.Second // at the most often, whatever kid tokens name
+	keysPause   = 10 * time.Second // at the most often for each of the two reasons, whatever kid tokens name
 	keysTimeout = 5 * time.Second
 	maxKeySet   = 1 << 20 // bytes
 )
@@ -73,7 +74,7 @@ func (r *Remote) Close() { r.transport.CloseIdleConnections() }
 
 // keysFor gives the keys, with the one that a token names if there is one. An error is a fault on our side: there are none.
 func (r *Remote) keysFor(ctx context.Context, kid string) ([]jose.JSONWebKey, error) {
-	if keys, enough := r.known(kid); enough {
+	if keys, reason := r.known(kid); reason == nil {
 		return keys, nil
 	}
 	select {
@@ -82,14 +83,14 @@ func (r *Remote) keysFor(ctx context.Context, kid string) ([]jose.JSONWebKey, er
 	case <-ctx.Done():
 		return nil, fmt.Errorf("jwt: given up before the keys came: %w", context.Cause(ctx))
 	}
-	keys, enough := r.known(kid) // somebody else may have asked meanwhile
-	if enough {
+	keys, reason := r.known(kid) // somebody else may have asked meanwhile
+	if reason == nil {
 		return keys, nil
 	}
 	r.mu.Lock()
-	soon := !r.asked.IsZero() && time.Since(r.asked) < keysPause
+	soon := !reason.IsZero() && time.Since(*reason) < keysPause
 	if !soon {
-		r.asked = time.Now()
+		*reason = time.Now()
 	}
 	r.mu.Unlock()
 	if soon {
@@ -115,12 +116,18 @@ func (r *Remote) keysFor(ctx context.Context, kid string) ([]jose.JSONWebKey, er
 	return fresh, nil
 }
 
-// known gives the keys that there are, and tells whether they are all that is needed.
-func (r *Remote) known(kid string) (keys []jose.JSONWebKey, enough bool) {
+// known gives the keys that there are, and when they were last asked for for the reason for which they are not enough now; nil
+// when they are. The two reasons do not wait for each other: a key that is new just after keys came is had at once.
+func (r *Remote) known(kid string) (keys []jose.JSONWebKey, reason *time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	has := kid == "" || slices.ContainsFunc(r.keys, func(k jose.JSONWebKey) bool { return k.KeyID == kid })
-	return r.keys, has && len(r.keys) > 0 && time.Since(r.fetched) < keysAge
+	switch {
+	case len(r.keys) == 0 || time.Since(r.fetched) >= keysAge:
+		return r.keys, &r.asked
+	case kid != "" && !slices.ContainsFunc(r.keys, func(k jose.JSONWebKey) bool { return k.KeyID == kid }):
+		return r.keys, &r.named
+	}
+	return r.keys, nil
 }
 
 func (r *Remote) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
