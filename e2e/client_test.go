@@ -154,10 +154,12 @@ func openXMPPJS(service string, port func(*rollcall) int) func(*testing.T, *roll
 	}
 }
 
-func openStrophe(service string, port func(*rollcall) int) func(*testing.T, *rollcall, string, string) *client {
+// openStrophe has strophe.js take one mechanism, by its name for it, where one is given. It does not name itself as the user "".
+func openStrophe(service string, port func(*rollcall) int, mechanism ...string) func(*testing.T, *rollcall, string, string) *client {
 	return func(t *testing.T, r *rollcall, user, password string) *client {
 		return open(t, user, r.strophe(), map[string]any{
-			"jid": user + "@localhost", "password": password, "service": fmt.Sprintf(service, port(r)),
+			"jid": strings.TrimPrefix(user+"@localhost", "@"), "password": password, "service": fmt.Sprintf(service, port(r)),
+			"mechanism": strings.Join(mechanism, ""),
 		})
 	}
 }

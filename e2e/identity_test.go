@@ -29,10 +29,11 @@ func signInResult(t *testing.T, k kind, r *rollcall, user, password string) stri
 	return e.Condition
 }
 
-// startAs is start with another line in place of those about sign-in.
-func startAs(t *testing.T, line string) *rollcall {
+// startAs is start with another line in place of those about sign-in, and more in the server's environment.
+func startAs(t *testing.T, line string, env ...string) *rollcall {
 	t.Helper()
 	r := start(t)
+	r.env = env
 	r.process.stop(t)
 	b, err := os.ReadFile(r.config)
 	if err != nil {
@@ -149,10 +150,9 @@ func TestSignedTokens(t *testing.T) {
 	}
 	openssl("", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", private)
 	openssl("", "pkey", "-in", private, "-pubout", "-out", public)
-	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	sign := func(user string, exp time.Time) string {
-		text := part(`{"alg":"RS256","typ":"JWT"}`) + "." + part(fmt.Sprintf(`{"sub":%q,"exp":%d}`, user, exp.Unix()))
-		return text + "." + part(openssl(text, "dgst", "-sha256", "-sign", private))
+		text := part([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + part(fmt.Appendf(nil, `{"sub":%q,"exp":%d}`, user, exp.Unix()))
+		return text + "." + part([]byte(openssl(text, "dgst", "-sha256", "-sign", private)))
 	}
 	if _, err := os.Stat(public); err != nil {
 		t.Fatal(err)

@@ -152,10 +152,8 @@ func TestProxies(t *testing.T) {
 			r := start(t, "john", "marie")
 			port := p.start(t, r)
 			bosh, websocket, xmppjs := over(p.name, port)
-			plain := kind{"strophe.js over BOSH with PLAIN", "", "PLAIN", func(t *testing.T, r *rollcall, user, password string) *client {
-				return open(t, user, r.strophe(), map[string]any{"jid": user + "@localhost", "password": password,
-					"service": fmt.Sprintf("https://localhost:%d/chat/http-bind", port), "plain": true})
-			}}
+			plain := kind{"strophe.js over BOSH with PLAIN", "", "PLAIN", openStrophe("https://localhost:%d/chat/http-bind",
+				func(*rollcall) int { return port }, "SASLPlain")}
 			for i, pair := range [][2]kind{{bosh, websocket}, {bosh, plain}, {xmppjs, bosh}} {
 				john, marie := friends(t, r, pair[0], pair[1])
 				john.says("Hello, Marie", marie)

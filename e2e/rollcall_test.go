@@ -27,7 +27,8 @@ type rollcall struct {
 	t       *testing.T
 	service *service
 	certificate
-	config string // path of the config file
+	config string   // path of the config file
+	env    []string // more of the environment
 
 	c2s, c2sTLS, http, https int // ports on 127.0.0.1
 
@@ -95,7 +96,9 @@ roster.url  = "%s"
 // run starts the server and waits until it is ready for clients.
 func (r *rollcall) run() {
 	r.t.Helper()
-	r.process = startProcess(r.t, exec.Command(binary, "serve", "-c", r.config))
+	cmd := exec.Command(binary, "serve", "-c", r.config)
+	cmd.Env = append(os.Environ(), r.env...)
+	r.process = startProcess(r.t, cmd)
 	r.process.waitHealthy(r.t, fmt.Sprintf("http://127.0.0.1:%d/healthz", r.http))
 }
 

@@ -50,12 +50,8 @@ func TestTokens(t *testing.T) {
 		t.Helper()
 		c := k.open(t, r, user, password)
 		e := c.wait("a refusal", func(e event) bool { return e.Event == "auth-failed" || e.Event == "online" })
-		condition := "not-authorized"
-		if k.name == stropheBOSHTLS.name {
-			condition = "" // strophe.js does not say
-		}
-		if e.Event != "auth-failed" || e.Condition != condition {
-			t.Errorf("%s: got %s %s, want auth-failed %s", k.name, e.Event, e.Condition, condition)
+		if e.Event != "auth-failed" || e.Condition != "not-authorized" {
+			t.Errorf("%s: got %s %s, want auth-failed not-authorized", k.name, e.Event, e.Condition)
 		}
 	}
 	for _, user := range []string{"john", "jane"} { // jane has no account

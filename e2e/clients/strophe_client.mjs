@@ -1,8 +1,8 @@
 // One strophe.js, told what to do and telling what it saw in JSON lines.
 //
-// The first line on stdin is its configuration: jid, password and service (http://, https://, ws:// or wss://), and
-// whether to come back when the session is lost (reconnect), and to use no mechanism but PLAIN (plain). Each further line is a command. What the client sees goes to
-// stdout, an event a line. ../client_test.go has the words of both.
+// The first line on stdin is its configuration: jid, password and service (http://, https://, ws:// or wss://), whether to
+// come back when the session is lost (reconnect), and the one mechanism to use, by strophe.js's name for it (mechanism). Each
+// further line is a command. What the client sees goes to stdout, an event a line. ../client_test.go has the words of both.
 
 import { createInterface } from "node:readline";
 import { webcrypto } from "node:crypto";
@@ -45,19 +45,19 @@ function handlers(conn) {
   }, "jabber:iq:roster", "iq", "set");
 }
 
-function start({ jid, password, service, reconnect, plain }) {
-  const conn = new Strophe.Connection(service, plain ? { mechanisms: [Strophe.SASLPlain] } : {});
+function start({ jid, password, service, reconnect, mechanism: only }) {
+  const conn = new Strophe.Connection(service, only ? { mechanisms: [Strophe[only]] } : {});
   let mechanism = "";
   let leaving = false;
   conn.rawOutput = (data) => (mechanism = /<auth [^>]*mechanism="([^"]+)"/.exec(data)?.[1] ?? mechanism);
-  const connect = () => conn.connect(jid, password, (status, reason) => {
+  const connect = () => conn.connect(jid, password, (status, reason, failure) => {
     switch (status) {
       case Strophe.Status.CONNECTED:
         handlers(conn);
         emit("online", { jid: conn.jid, mechanism, tls: "" });
         break;
       case Strophe.Status.AUTHFAIL:
-        emit("auth-failed", { condition: reason });
+        emit("auth-failed", { condition: reason ?? (failure && children(failure)[0]?.nodeName) });
         break;
       case Strophe.Status.ERROR:
       case Strophe.Status.CONNFAIL:
