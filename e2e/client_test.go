@@ -25,13 +25,14 @@ import (
 //	auth-failed   condition
 //	roster        items; or roster-error with type and condition
 //	push          the members of an item; subscription is "remove" for a removal
-//	presence      from, type ("" is available), show, status
+//	presence      from, type ("" is available), show, status, photo, which is the hash of the user's picture (slixmpp only)
 //	message       from, type, body; condition when type is "error"
 //	copy          from, to, body of a message of which it got a copy; type is sent or received (not strophe.js)
 //	carbons-done  the server answered
 //	blocklist     jids, sorted; so with blocked and unblocked, which are pushes (slixmpp only, as are the next)
 //	block-done    the server answered; so with unblock-done and keep-done
 //	kept          jids, which are what was kept
+//	avatar        from, body, type: an avatar's hash and type; picture has jids, the hashes of one, in the vCard and as an avatar
 //	archive       bodies of the messages in the archive, jids, which are their ids there, and ends, those of the first and the last
 //	prefer-done   body, jids: the default, and those never archived, as the server has taken them
 //	password-done the server took another password
@@ -49,6 +50,7 @@ type event struct {
 	To        string   `json:"to"`
 	Show      string   `json:"show"`
 	Status    string   `json:"status"`
+	Photo     string   `json:"photo"`
 	Body      string   `json:"body"`
 	JIDs      []string `json:"jids"`
 	Bodies    []string `json:"bodies"`
@@ -65,6 +67,7 @@ type item struct {
 }
 
 // A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, carbons, keep, kept,
+// avatar and photo (Body is a picture in base64, published as an avatar or in the vCard), picture (whose To says),
 // archive (with To; Show is reverse or nothing), prefer (Body is the default, JIDs are never archived), blocklist, block, unblock, password, ping or quit.
 type command struct {
 	Do     string   `json:"do"`

@@ -52,7 +52,7 @@ func TestWhatUsersKeep(t *testing.T) {
 // later, over a restart of the server; and no more when the application says that they are contacts no longer.
 func TestPersonalEventing(t *testing.T) {
 	t.Parallel()
-	curious := slixmppWith("slixmpp with PEP", "pep")
+	curious, old := slixmppWith("slixmpp with PEP", "pep"), slixmppWith("slixmpp with photos in vCards", "photos")
 	r := start(t, "john", "marie")
 	john, marie := friends(t, r, curious, curious)
 	play := func(title string) {
@@ -68,6 +68,27 @@ func TestPersonalEventing(t *testing.T) {
 	play("Music for \"Love's Labors Lost\"")
 	hears(marie, "Music for \"Love's Labors Lost\"")
 	hears(john, "Music for \"Love's Labors Lost\"")
+
+	// A picture (XEP-0084) is in the vCard and in presence, and one in a vCard (XEP-0153) is an avatar (XEP-0398).
+	shows := func(hash, typ string) {
+		t.Helper()
+		marie.wait("the avatar", func(e event) bool {
+			return e.Event == "avatar" && e.From == "john@localhost" && e.Body == hash && e.Type == typ
+		})
+		marie.wait("the photo in presence", func(e event) bool { return e.Event == "presence" && e.From == john.jid && e.Photo == hash })
+		marie.send(command{Do: "picture", To: "john@localhost"})
+		if e := marie.wait("the picture", func(e event) bool { return e.Event == "picture" }); !slices.Equal(e.JIDs, []string{hash, hash}) {
+			t.Errorf("marie finds %q, want twice %s", e.JIDs, hash)
+		}
+	}
+	john.send(command{Do: "avatar", Body: "iVBORw0KGgo="})
+	john.wait("the answer", func(e event) bool { return e.Event == "avatar-done" })
+	shows("4caece539b039b16e16206ea2478f8c5ffb2ca05", "image/png")
+	desk := old.signIn(t, r, "john")
+	desk.send(command{Do: "photo", Body: "R0lGODlhAQABAAAAACw="})
+	desk.wait("the answer", func(e event) bool { return e.Event == "photo-done" })
+	shows("470f22af41a0856eff4fa6dd8b394a81149cfbd6", "image/gif")
+	desk.quit()
 
 	marie.quit()
 	john.seesGone(marie)

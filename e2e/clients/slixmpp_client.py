@@ -6,6 +6,8 @@ goes to stdout, an event a line. ../client_test.go has the words of both.
 """
 
 import asyncio
+import base64
+import hashlib
 import json
 import sys
 
@@ -59,6 +61,11 @@ class Client(ClientXMPP):
             self.register_plugin("xep_0163")
             self.register_plugin("xep_0118")
             self.add_event_handler("user_tune_publish", self.on_tune)
+            self.register_plugin("xep_0054")
+            self.register_plugin("xep_0084")
+            self.add_event_handler("avatar_metadata_publish", self.on_avatar)
+        if config.get("photos"):  # it knows avatars of vCards alone
+            self.register_plugin("xep_0153")
         if config.get("archive"):
             self.register_plugin("xep_0313")
             self.register_plugin("xep_0359")
@@ -111,11 +118,28 @@ class Client(ClientXMPP):
     def on_presence(self, pres):
         show = pres.xml.find("{jabber:client}show")
         emit("presence", **{"from": pres["from"].full}, type=pres.xml.get("type", ""),
-             show="" if show is None else show.text or "", status=pres["status"])
+             show="" if show is None else show.text or "", status=pres["status"],
+             photo=pres.xml.findtext("{vcard-temp:x:update}x/{vcard-temp:x:update}photo", ""))
 
     def on_tune(self, msg):
         for title in msg.xml.iter("{http://jabber.org/protocol/tune}title"):
             emit("tune", **{"from": msg["from"].full}, body=title.text)
+
+    def on_avatar(self, msg):
+        for info in msg.xml.iter("{urn:xmpp:avatar:metadata}info"):
+            emit("avatar", **{"from": msg["from"].full}, body=info.get("id"), type=info.get("type"))
+
+    async def picture(self, jid):
+        """The hashes of a user's picture: in the vCard, and in the nodes of avatars."""
+        card = (await self.plugin["xep_0054"].get_vcard(jid, cached=False))["vcard_temp"]["PHOTO"]["BINVAL"]
+        seen = hashlib.sha1(card).hexdigest()
+        data = (await self.plugin["xep_0084"].retrieve_avatar(jid, seen))["pubsub"]["items"]["item"]["avatar_data"]["value"]
+        return [seen, hashlib.sha1(data).hexdigest()]
+
+    async def publish_avatar(self, picture):
+        avatars = self.plugin["xep_0084"]
+        await avatars.publish_avatar(picture)
+        await avatars.publish_avatar_metadata({"id": avatars.generate_id(picture), "type": "image/png", "bytes": len(picture)})
 
     def on_push(self, iq):
         for item in items(iq):
@@ -191,6 +215,14 @@ class Client(ClientXMPP):
             case "tune":
                 await self.plugin["xep_0118"].publish_tune(title=command["body"])
                 emit("tune-done")
+            case "avatar":
+                await self.publish_avatar(base64.b64decode(command["body"]))
+                emit("avatar-done")
+            case "photo":
+                await self.plugin["xep_0153"].set_avatar(avatar=base64.b64decode(command["body"]), mtype="image/png")
+                emit("photo-done")
+            case "picture":
+                emit("picture", jids=await self.picture(command["to"]))
             case "keep":
                 await self.keep(command["body"])
                 emit("keep-done")

@@ -6,6 +6,7 @@ import (
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
+	"rollcall/internal/xmlstream"
 )
 
 // Stage is a point in the path of a stanza where features take part. The order of the constants is the order of the
@@ -37,7 +38,7 @@ const (
 	stages
 )
 
-// Passage is a stanza on its way. Handlers read it; they never change the element. Of a Broadcast the element is nil.
+// Passage is a stanza on its way. Handlers read it; they never change the element (With). Of a Broadcast the element is nil.
 type Passage struct {
 	*stanza.Stanza
 	Host    *Host            // whose stage this is
@@ -65,6 +66,13 @@ func (p *Passage) Wire() stanza.Wire {
 		p.wire, p.isWire = stanza.NewWire(p.Element), true
 	}
 	return p.wire
+}
+
+// With gives a stanza on its way with another element, of the same kind and addresses.
+func (p *Passage) With(el *xmlstream.Element) *Passage {
+	st := *p.Stanza
+	st.Element = el
+	return &Passage{Stanza: &st, Host: p.Host, Session: p.Session}
 }
 
 // Keep gives a passage that can be kept for long: the serialized stanza and its head, without the parsed element.

@@ -45,6 +45,7 @@ const (
 	Delay       = "urn:xmpp:delay"                         // XEP-0203 v2.0
 	VCardUpdate = "vcard-temp:x:update"                    // XEP-0153 v1.1.1
 	VCard       = "vcard-temp"                             // XEP-0054 v1.3.0
+	AvatarData  = "urn:xmpp:avatar:data"                   // XEP-0084 v1.1.4
 	Private     = "jabber:iq:private"                      // XEP-0049 v1.2
 	ChatStates  = "http://jabber.org/protocol/chatstates"  // XEP-0085 v2.1; only ever held back
 	Hints       = "urn:xmpp:hints"                         // XEP-0334 v1.0.0; only ever looked at
@@ -55,9 +56,12 @@ const (
 	DataForms   = "jabber:x:data"                          // XEP-0004 v2.13.1
 	Pubsub      = "http://jabber.org/protocol/pubsub"      // XEP-0060 v1.29.0, as far as XEP-0163 v1.2.2 asks for it
 
-	PubsubOwner  = "http://jabber.org/protocol/pubsub#owner"  // the same
-	PubsubEvent  = "http://jabber.org/protocol/pubsub#event"  // the same
-	PubsubErrors = "http://jabber.org/protocol/pubsub#errors" // the same
+	PubsubOwner    = "http://jabber.org/protocol/pubsub#owner"  // the same
+	PubsubEvent    = "http://jabber.org/protocol/pubsub#event"  // the same
+	PubsubErrors   = "http://jabber.org/protocol/pubsub#errors" // the same
+	AvatarMetadata = "urn:xmpp:avatar:metadata"                 // XEP-0084 v1.1.4
+	// AvatarConversion: what is published as an avatar is in the vCard, and the other way round.
+	AvatarConversion = "urn:xmpp:pep-vcard-conversion:0" // XEP-0398 v1.0.0
 	// Validate says which values of a form's list are allowed (XEP-0122 v1.0.2).
 	Validate = "http://jabber.org/protocol/xdata-validate"
 	// BlockingErrors has the condition of an error (XEP-0191 section 3.3).

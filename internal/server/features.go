@@ -37,6 +37,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	if err != nil {
 		return nil, err
 	}
+	photo, ofClients := h.photo(personal)
 	all := []host.Feature{
 		h.leases.Feature(), // before all that would do something for a session that is to end
 		blocked.Feature(),  // before all that would do something with what is blocked
@@ -46,18 +47,19 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 			MaySee: s.directory.MaySee, Visible: s.directory.Visible, Log: h.log,
 		}),
 		contacts.New(contacts.Options{
-			Host:        h.cfg.Name,
-			Engine:      h.engine,
-			Registry:    s.registry,
-			Directory:   s.directory,
-			Mutual:      h.cfg.Roster.Mutual,
-			ClientEdits: stanza.Condition(h.cfg.Roster.ClientEdits),
-			Blocks:      blocked.Of,
-			Metrics:     h.metrics,
-			Presence:    h.presenceTold(),
-			Photo:       h.photo(),
-			Announced:   personal.arrived(),
-			Gained:      personal.gained(),
+			Host:           h.cfg.Name,
+			Engine:         h.engine,
+			Registry:       s.registry,
+			Directory:      s.directory,
+			Mutual:         h.cfg.Roster.Mutual,
+			ClientEdits:    stanza.Condition(h.cfg.Roster.ClientEdits),
+			Blocks:         blocked.Of,
+			Metrics:        h.metrics,
+			Presence:       h.presenceTold(),
+			Photo:          photo,
+			PhotoOfClients: ofClients,
+			Announced:      personal.arrived(),
+			Gained:         personal.gained(),
 		}),
 		disco.New(func() *host.Host { return h.host }, s.directory.Shows),
 		serverinfo.New(h.cfg.Contact),
@@ -84,12 +86,12 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	if h.uids != nil {
 		all = append(all, s.archive(h))
 	}
-	return append(all, s.stored(h)...), nil
+	return append(all, s.stored(h, personal)...), nil
 }
 
 // stored are the features that keep what users give them in the store. Without a store they are not there, nor for anonymous
 // users, who never come back for it. vCards are there without one where the application has the users' profiles.
-func (s *Server) stored(h *virtualHost) (all []host.Feature) {
+func (s *Server) stored(h *virtualHost, personal personal) (all []host.Feature) {
 	values := s.values()
 	if h.cfg.Auth.Method == config.AuthAnonymous {
 		values = nil
@@ -97,7 +99,7 @@ func (s *Server) stored(h *virtualHost) (all []host.Feature) {
 	if h.profiles != nil {
 		all = append(all, vcard.New(s.vcards(h)))
 	} else if values != nil {
-		all = append(all, vcard.New(vcard.Options{Host: h.cfg.Name, Store: values, Log: h.log}))
+		all = append(all, vcard.New(vcard.Options{Host: h.cfg.Name, Store: values, Log: h.log, Photos: personal.photos()}))
 	}
 	if values != nil {
 		all = append(all, private.New(private.Options{Host: h.cfg.Name, Store: values, Log: h.log}))

@@ -7,6 +7,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/blocking"
 	"rollcall/internal/feature/pep"
+	"rollcall/internal/feature/vcard"
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
 	"rollcall/internal/rosterdoc"
@@ -24,10 +25,14 @@ func (s *Server) newPEP(h *virtualHost, blocked *blocking.Blocking) (personal, e
 	if s.values() == nil || h.cfg.Auth.Method == config.AuthAnonymous {
 		return personal{}, nil
 	}
-	p, err := pep.New(pep.Options{
+	o := pep.Options{
 		Host: h.cfg.Name, Store: s.values(), Registry: s.registry, Directory: s.personal, Roster: s.knownRoster,
 		Blocked: blocked.BlockedBy, Mutual: h.cfg.Roster.Mutual, Log: h.log,
-	})
+	}
+	if h.profiles == nil { // otherwise vCards are the application's
+		o.PhotoChanged = s.directory.PhotoChanged
+	}
+	p, err := pep.New(o)
 	return personal{p, s.personal}, err
 }
 
@@ -44,6 +49,14 @@ func (p personal) arrived() func(*session.Session) {
 		return nil
 	}
 	return p.pep.Arrived
+}
+
+// photos has the photos of vCards that users write; nil: they are in the vCards.
+func (p personal) photos() vcard.Photos {
+	if p.pep == nil {
+		return nil
+	}
+	return p.pep
 }
 
 func (p personal) gained() func(account, contact jid.JID) {

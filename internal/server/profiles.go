@@ -80,18 +80,22 @@ func (s *Server) vcards(h *virtualHost) vcard.Options {
 		}}
 }
 
-// photo gives contacts what presence is to say of a user's picture; nil where clients say it.
-func (h *virtualHost) photo() func(local string) (hash string, known bool) {
-	if h.profiles == nil {
-		return nil
+// photo gives contacts what presence is to say of a user's picture, and whether it is what clients have published; nil where clients
+// say it.
+func (h *virtualHost) photo(personal personal) (told func(local string) (hash string, known bool), ofClients bool) {
+	switch {
+	case h.profiles != nil:
+		return func(local string) (string, bool) {
+			p := h.profiles.engine.Known(local, true)
+			if p == nil {
+				return "", false
+			}
+			return p.PhotoHash(), true
+		}, false
+	case personal.pep != nil:
+		return personal.pep.PhotoHash, true
 	}
-	return func(local string) (string, bool) {
-		p := h.profiles.engine.Known(local, true)
-		if p == nil {
-			return "", false
-		}
-		return p.PhotoHash(), true
-	}
+	return nil, false
 }
 
 func (p *profiles) stop() {

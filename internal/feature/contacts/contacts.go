@@ -39,8 +39,9 @@ type Options struct {
 	Metrics *metrics.Instruments // nil: none
 	// Photo gives the hash of a user's picture (XEP-0153), "" for none, where the server knows it and not the clients; known is
 	// false while it does not. It does not wait, and Directory.PhotoChanged is called when it has something else to say. nil:
-	// clients say it.
-	Photo func(local string) (hash string, known bool)
+	// clients say it. PhotoOfClients: it is what a client has published, and clients may say that there is to be none (XEP-0398).
+	Photo          func(local string) (hash string, known bool)
+	PhotoOfClients bool
 	// Announced is told when the contacts of a user have been told of a session that has become available, and Gained when a
 	// user has begun to see a contact whose presence was not to be seen before. They are called by the user's owner and must
 	// not block; either may be nil.
@@ -188,8 +189,8 @@ type resource struct {
 	versioned  bool          // it keeps versions of the roster (section 2.6)
 	have       string        // the version that it has while it has not been answered; "" for none
 	presence   *host.Passage // its last available presence, nil while it is unavailable
-	said       *host.Passage // the same as the client sent it, where the server says what picture the user has
-	photo      string        // what that presence says of it
+	photo      string        // what the server says in it of the user's picture; "" for nothing
+	declines   bool          // its client says that there is to be no picture
 	blank      bool          // it was told that the roster comes later
 	// lost says that it was told every contact, and may have others: it said a version that is not known here. It keeps
 	// that version, so that it gets all in one answer when it asks again.

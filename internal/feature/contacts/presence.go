@@ -37,6 +37,7 @@ func (c *Contacts) sent(ctx context.Context, p *host.Passage) (done bool, err er
 		return p.To.IsZero(), nil
 	}
 	if !p.To.IsZero() {
+		a.directPhoto(p)
 		return false, a.direct(p)
 	}
 	if p.Type == stanza.TypeUnavailable {

@@ -200,6 +200,7 @@ func (p *PEP) Arrived(s *session.Session) {
 }
 
 func (p *PEP) closed(_ context.Context, s *session.Session) {
+	p.forgetPhoto(s.JID().Local())
 	c := &p.opts.Directory.clients
 	c.mu.Lock()
 	defer c.mu.Unlock()

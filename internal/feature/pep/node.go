@@ -32,6 +32,8 @@ type node struct {
 	Config config   `json:"config"`
 	Items  []item   `json:"items,omitempty"` // the last published last
 	Subs   []string `json:"subs,omitempty"`  // bare JIDs that have subscribed by themselves
+	// Photo is the hash of the picture that vCards have of it, "" for none; nil: not worked out. Of avatars' metadata alone.
+	Photo *string `json:"photo,omitempty"`
 }
 
 // An item is an item.
@@ -98,6 +100,7 @@ func (p *PEP) save(ctx context.Context, local, name string, n *node, fresh bool)
 	if len(name) > maxNodeName {
 		return stanza.NewError(stanza.NotAcceptable, fmt.Sprintf("the name of a node has %d bytes at most", maxNodeName))
 	}
+	n.Photo = nil
 	b, err := n.encode()
 	if err != nil {
 		return err
@@ -116,6 +119,17 @@ func (p *PEP) save(ctx context.Context, local, name string, n *node, fresh bool)
 		}
 	}
 	return p.opts.Store.SetValue(ctx, p.key(local, "n"+name), b, 0)
+}
+
+// add puts an item at the end of a node.
+func (p *PEP) add(ctx context.Context, local, name string, n *node, it item, fresh bool) error {
+	n.Items = slices.DeleteFunc(n.Items, func(old item) bool { return old.ID == it.ID })
+	if n.Config.Persist {
+		n.Items = append(n.Items, it)
+	} else if !fresh {
+		return nil
+	}
+	return p.save(ctx, local, name, n, fresh)
 }
 
 // encode writes a node. What is too much goes, the oldest items first; the last one must find room.

@@ -36,7 +36,10 @@ type Options struct {
 	Blocked func(ctx context.Context, account jid.JID) (func(other jid.JID) bool, error)
 	// Mutual: a contact counts only when both rosters say so.
 	Mutual bool
-	Log    *slog.Logger
+	// PhotoChanged is told when PhotoHash has something else to say of an account, whose bare JID it gets. It does not wait. nil: avatars
+	// have nothing to do with vCards.
+	PhotoChanged func(account jid.JID)
+	Log          *slog.Logger
 }
 
 // PEP is the feature at one virtual host.
@@ -45,6 +48,8 @@ type PEP struct {
 	host  jid.JID
 	lines lines
 	index index
+
+	photos photos
 }
 
 // Directory finds the feature of a domain, and knows what clients of all hosts want to hear of.
@@ -70,7 +75,7 @@ func New(o Options) (*PEP, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PEP{opts: o, host: domain}
+	p := &PEP{opts: o, host: domain, photos: photos{of: map[string]*shown{}}}
 	o.Directory.mu.Lock()
 	defer o.Directory.mu.Unlock()
 	o.Directory.domains[o.Host] = p
@@ -108,6 +113,7 @@ func (p *PEP) Feature() host.Feature {
 			key(host.ToAccount, stanza.TypeSet, ns.PubsubOwner): p.answer(p.ownerSet),
 		},
 		Stages: map[host.Stage]host.StanzaHandler{host.Sent: p.sent},
+		Opened: p.opened,
 		Closed: p.closed,
 		Run:    p.lines.run,
 	}

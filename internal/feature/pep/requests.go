@@ -41,7 +41,11 @@ func (p *PEP) answer(handle handler) host.IQHandler {
 		}
 		later := iq.Defer()
 		err := p.lines.do(r.owner.Local(), func(ctx context.Context) {
-			later.Send(handle(ctx, r))
+			answer, err := handle(ctx, r)
+			if err == nil && r.mine && r.Type == stanza.TypeSet {
+				err = p.changed(ctx, r.owner, r.what.Attr("node"))
+			}
+			later.Send(answer, err)
 			if r.after != nil {
 				r.after()
 			}
@@ -172,14 +176,8 @@ func (p *PEP) publish(ctx context.Context, r *request) (*xmlstream.Element, erro
 			return nil, failed
 		}
 	}
-	n.Items = slices.DeleteFunc(n.Items, func(old item) bool { return old.ID == it.ID })
-	if n.Config.Persist {
-		n.Items = append(n.Items, it)
-	}
-	if fresh || n.Config.Persist {
-		if err := p.save(ctx, local, name, n, fresh); err != nil {
-			return nil, err
-		}
+	if err := p.add(ctx, local, name, n, it, fresh); err != nil {
+		return nil, err
 	}
 	if n.Config.Notify {
 		r.after = func() { p.published(ctx, r.owner, name, n, &it) }

@@ -31,6 +31,8 @@ type Options struct {
 	Profiles func(ctx context.Context, local string) (*xmlstream.Element, error)
 	// Lists tells whether somebody has an account among their contacts; for Profiles.
 	Lists func(somebody, account jid.JID) bool
+	// Photos has the photos of vCards that clients write (XEP-0398); nil: they stay where they are.
+	Photos Photos
 }
 
 // maxBytes is how large a vCard may be, as it is stored. A photo is a third larger in it than by itself.
@@ -52,9 +54,13 @@ func New(o Options) host.Feature {
 	if o.Profiles != nil {
 		return v.ofProfiles()
 	}
+	account := []string{ns.VCard}
+	if o.Photos != nil {
+		account = append(account, ns.AvatarConversion)
+	}
 	return host.Feature{
 		Name:  "vcard",
-		Disco: host.Disco{Host: []string{ns.VCard}, Account: []string{ns.VCard}},
+		Disco: host.Disco{Host: []string{ns.VCard}, Account: account},
 		IQ: map[host.IQKey]host.IQHandler{
 			key(host.ToSelf, stanza.TypeGet):    v.own,
 			key(host.ToSelf, stanza.TypeSet):    v.set,
@@ -81,24 +87,43 @@ func (v vcards) others(_ context.Context, iq *host.IQ) (*xmlstream.Element, erro
 
 func (v vcards) get(iq *host.IQ, whose jid.JID, none *stanza.Error) (*xmlstream.Element, error) {
 	return iq.Later(func(ctx context.Context) (*xmlstream.Element, error) {
-		stored, err := v.opts.Store.Value(ctx, v.key(whose))
-		if errors.Is(err, store.ErrNotFound) {
+		card, err := v.load(ctx, whose)
+		if err == nil {
+			card, err = v.withPhoto(ctx, whose, iq.From, card)
+		}
+		switch {
+		case err != nil:
+			return nil, v.failed(iq, err)
+		case card == nil:
 			return nil, none
 		}
-		if err != nil {
-			return nil, v.failed(iq, err)
-		}
-		return xmlstream.ParseElement(stored, limits)
+		return card, nil
 	})
 }
 
+// load reads a vCard; nil when there is none.
+func (v vcards) load(ctx context.Context, whose jid.JID) (*xmlstream.Element, error) {
+	stored, err := v.opts.Store.Value(ctx, v.key(whose))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return xmlstream.ParseElement(stored, limits)
+}
+
 func (v vcards) set(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
-	card := iq.Payload().AppendXML(nil, "")
-	if len(card) > maxBytes {
-		return nil, stanza.NewError(stanza.PolicyViolation, fmt.Sprintf("the vCard has %d bytes, %d are allowed", len(card), maxBytes))
+	card := iq.Payload()
+	if n := card.XMLSize(""); n > maxBytes {
+		return nil, stanza.NewError(stanza.PolicyViolation, fmt.Sprintf("the vCard has %d bytes, %d are allowed", n, maxBytes))
 	}
 	return iq.Later(func(ctx context.Context) (*xmlstream.Element, error) {
-		if err := v.opts.Store.SetValue(ctx, v.key(iq.From), card, 0); err != nil {
+		kept, err := v.takePhoto(ctx, iq.From, card)
+		if err == nil {
+			err = v.opts.Store.SetValue(ctx, v.key(iq.From), kept.AppendXML(nil, ""), 0)
+		}
+		if err != nil {
 			return nil, v.failed(iq, err)
 		}
 		return nil, nil

@@ -1,0 +1,92 @@
+package vcard
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"rollcall/internal/jid"
+	"rollcall/internal/ns"
+	"rollcall/internal/xmlstream"
+)
+
+// Photos has users' pictures where these are kept as avatars (XEP-0398 v1.0.0).
+type Photos interface {
+	// Photo gives the picture of an account to somebody, data nil when there is none, or none for them. kept is false where the account
+	// has never had one there.
+	Photo(ctx context.Context, account, somebody jid.JID) (typ string, data []byte, kept bool, err error)
+	// SetPhoto has a picture for one that a client has written, no data for none. It is stored when SetPhoto returns.
+	SetPhoto(ctx context.Context, client jid.JID, typ string, data []byte) error
+}
+
+// withPhoto puts the picture into a vCard, nil for none, as somebody may see it.
+func (v vcards) withPhoto(ctx context.Context, account, somebody jid.JID, card *xmlstream.Element) (*xmlstream.Element, error) {
+	if v.opts.Photos == nil {
+		return card, nil
+	}
+	typ, data, kept, err := v.opts.Photos.Photo(ctx, account, somebody)
+	if err != nil || !kept {
+		return card, err
+	}
+	element := func(name, text string) *xmlstream.Element { return xmlstream.New(ns.VCard, name).AppendText(text) }
+	if card != nil {
+		if _, stale := photo(card); data != nil || stale != nil {
+			card = without(card)
+		}
+	}
+	if data != nil {
+		if card == nil {
+			card = xmlstream.New(ns.VCard, "vCard")
+		}
+		card.Append(element("PHOTO", "").Append(element("TYPE", typ), element("BINVAL", base64.StdEncoding.EncodeToString(data))))
+	}
+	return card, nil
+}
+
+// takePhoto takes the picture out of a vCard that a client has written, and gives what of it is to be kept. A photo that is only an
+// address, or cannot be read, stays where it is.
+func (v vcards) takePhoto(ctx context.Context, client jid.JID, card *xmlstream.Element) (*xmlstream.Element, error) {
+	if v.opts.Photos == nil {
+		return card, nil
+	}
+	typ, data := photo(card)
+	if err := v.opts.Photos.SetPhoto(ctx, client, typ, data); err != nil {
+		return nil, err
+	}
+	if data == nil {
+		return card, nil
+	}
+	return without(card), nil
+}
+
+// photo reads the picture; data is nil when there is none. "Any whitespace characters MUST be ignored"; and where the type is not that of
+// the data "the processing application MUST adhere to the content type of the actual image data" (XEP-0153 sections 4.6 and 5).
+func photo(card *xmlstream.Element) (typ string, data []byte) {
+	p := card.Child(ns.VCard, "PHOTO")
+	if p == nil || p.Child(ns.VCard, "BINVAL") == nil {
+		return "", nil
+	}
+	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(p.Child(ns.VCard, "BINVAL").Text()), ""))
+	if err != nil || len(data) == 0 {
+		return "", nil
+	}
+	if seen := http.DetectContentType(data); strings.HasPrefix(seen, "image/") {
+		return seen, data
+	}
+	if t := p.Child(ns.VCard, "TYPE"); t != nil && strings.HasPrefix(t.Text(), "image/") && len(t.Text()) < 128 {
+		return t.Text(), data
+	}
+	return "", nil
+}
+
+// without is a vCard without a photo.
+func without(card *xmlstream.Element) *xmlstream.Element {
+	rest := &xmlstream.Element{Space: card.Space, Local: card.Local, Attrs: card.Attrs}
+	for _, n := range card.Nodes {
+		if n.Elem == nil || !n.Elem.Is(ns.VCard, "PHOTO") {
+			rest.Nodes = append(rest.Nodes, n)
+		}
+	}
+	return rest
+}
