@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -51,6 +52,18 @@ func makeCertificate(t *testing.T, dir string) certificate {
 	}
 	writePEM(t, files.key, "PRIVATE KEY", der)
 	return files
+}
+
+// certifiedUsers makes a CA for users, and a certificate for one, with the commands of docs/sign-in.md: dir gets users-ca.pem,
+// and USER.pem and USER.key.
+func certifiedUsers(t *testing.T, dir, user string) {
+	t.Helper()
+	commands := documented(t, "sign-in.md", "sh", map[string]string{"openssl req": "openssl req", "chat.example.com": "localhost", "john": user})
+	cmd := exec.Command("sh", "-ec", commands)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {

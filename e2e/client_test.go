@@ -129,22 +129,40 @@ func slixmppWith(label, more string) kind {
 	return kind{label, "TLSv1.3", "SCRAM-SHA-256", openSlixmpp(true, more)}
 }
 
+// slixmppCertified is slixmpp with a certificate: files with it and its key.
+func slixmppCertified(label string, direct bool, cert, key string) kind {
+	return kind{label, "TLSv1.3", "EXTERNAL", func(t *testing.T, r *rollcall, user, password string) *client {
+		options := slixmppOptions(r, direct, user, password)
+		options["cert"], options["key"] = cert, key
+		return openSlixmppWith(t, user, options)
+	}}
+}
+
 func openSlixmpp(direct bool, more ...string) func(*testing.T, *rollcall, string, string) *client {
 	return func(t *testing.T, r *rollcall, user, password string) *client {
-		port := r.c2s
-		if direct {
-			port = r.c2sTLS
-		}
-		python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
-		options := map[string]any{
-			"jid": user + "@localhost", "password": password,
-			"host": "localhost", "port": port, "ca": r.ca, "direct": direct,
-		}
+		options := slixmppOptions(r, direct, user, password)
 		for _, name := range more {
 			options[name] = true
 		}
-		return open(t, user, exec.Command(python, "clients/slixmpp_client.py"), options)
+		return openSlixmppWith(t, user, options)
 	}
+}
+
+func slixmppOptions(r *rollcall, direct bool, user, password string) map[string]any {
+	port := r.c2s
+	if direct {
+		port = r.c2sTLS
+	}
+	return map[string]any{
+		"jid": user + "@localhost", "password": password,
+		"host": "localhost", "port": port, "ca": r.ca, "direct": direct,
+	}
+}
+
+func openSlixmppWith(t *testing.T, label string, options map[string]any) *client {
+	t.Helper()
+	python := program(t, "slixmpp", filepath.Join(".venv", "bin", "python"))
+	return open(t, label, exec.Command(python, "clients/slixmpp_client.py"), options)
 }
 
 func openXMPPJS(service string, port func(*rollcall) int) func(*testing.T, *rollcall, string, string) *client {

@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,25 +35,26 @@ func over(name string, port int) (bosh, websocket, xmppjs kind) {
 	return bosh, websocket, xmppjs
 }
 
-// documented gives the configuration in a language that docs/web.md has, with what is the test's put in.
-func documented(t *testing.T, language string, replace map[string]string) string {
+// documented gives what a page of docs/ has in a language, with what is the test's put in: the first that has all of that.
+func documented(t *testing.T, page, language string, replace map[string]string) string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "docs", "web.md"))
+	b, err := os.ReadFile(filepath.Join("..", "docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindSubmatch(page)
-	if found == nil {
-		t.Fatalf("docs/web.md has no configuration in %s", language)
-	}
-	text := string(found[1])
-	for shipped, ours := range replace {
-		if !strings.Contains(text, shipped) {
-			t.Fatalf("the configuration in docs/web.md has no %s to change", shipped)
+blocks:
+	for _, found := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(b, -1) {
+		text := string(found[1])
+		for shipped, ours := range replace {
+			if !strings.Contains(text, shipped) {
+				continue blocks
+			}
+			text = strings.ReplaceAll(text, shipped, ours)
 		}
-		text = strings.ReplaceAll(text, shipped, ours)
+		return text
 	}
-	return text
+	t.Fatalf("docs/%s has nothing in %s with all of %q", page, language, slices.Sorted(maps.Keys(replace)))
+	return ""
 }
 
 func startNginxProxy(t *testing.T, r *rollcall) int {
@@ -67,7 +70,7 @@ func nginxCommand(t *testing.T, r *rollcall, port int, more string) *exec.Cmd {
 	t.Helper()
 	nginx := program(t, "nginx", "/usr/sbin/nginx", "nginx")
 	dir := t.TempDir()
-	text := documented(t, "nginx", map[string]string{
+	text := documented(t, "web.md", "nginx", map[string]string{
 		"listen 443 ssl;": fmt.Sprintf("listen 127.0.0.1:%d ssl;", port), "chat.example.com": "localhost",
 		"/etc/nginx/fullchain.pem": r.cert, "/etc/nginx/privkey.pem": r.key, "127.0.0.1:5280": fmt.Sprintf("127.0.0.1:%d", r.http),
 	})
@@ -90,7 +93,7 @@ func startCaddyProxy(t *testing.T, r *rollcall) int {
 	t.Helper()
 	caddy := program(t, "Caddy", "caddy")
 	dir, port := t.TempDir(), freePort(t)
-	text := documented(t, "caddyfile", map[string]string{
+	text := documented(t, "web.md", "caddyfile", map[string]string{
 		"chat.example.com {": fmt.Sprintf("https://localhost:%d {\n\ttls %s %s", port, r.cert, r.key),
 		"127.0.0.1:5280":     fmt.Sprintf("127.0.0.1:%d", r.http),
 	})

@@ -1,7 +1,7 @@
 """One slixmpp client, told what to do and telling what it saw in JSON lines.
 
-The first line on stdin is its configuration: jid, password, host, port, ca (a PEM file) and direct
-(TLS from the first byte instead of STARTTLS). Each further line is a command. What the client sees
+The first line on stdin is its configuration: jid, password, host, port, ca (a PEM file), direct
+(TLS from the first byte instead of STARTTLS), and cert and key (PEM files) if it has a certificate. Each further line is a command. What the client sees
 goes to stdout, an event a line. ../client_test.go has the words of both.
 """
 
@@ -78,6 +78,7 @@ class Client(ClientXMPP):
             self.plugin["xep_0223"].node_profiles[BOOKMARKS] = {"pubsub#max_items": "max", "pubsub#send_last_published_item": "never"}
             bookmarks.register_plugin()  # those of XEP-0402
         self.ca_certs = config["ca"]
+        self.certfile, self.keyfile = config.get("cert"), config.get("key")
         self.enable_direct_tls = config["direct"]
         self.enable_starttls = not config["direct"]
         self.enable_plaintext = False

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,6 +125,50 @@ roster.url = "http://127.0.0.1:1/%s"
 	// The certificate is for one host, whatever the TLS was for.
 	if p, _ := dial(true, "localhost", good); external(p, "plain.example") {
 		t.Error("it is offered on a host that wants none")
+	}
+}
+
+// Over HTTPS a certificate is for the API: whoever has one that would sign a user in elsewhere is not asked for it in vain
+// there, and does not sign in with it.
+func TestCertificatesSignNobodyInOverHTTPS(t *testing.T) {
+	dir := t.TempDir()
+	own, ca := certtest.New(t, "localhost"), certtest.NewCA(t, "ours")
+	own.Write(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "users.pem"), ca.Cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for admin, asks := range map[string]bool{"": false, "[admin]\nclient_ca = 'users.pem'": true} {
+		cfg, err := config.Parse(filepath.Join(dir, "rollcall.toml"), []byte(`
+data_dir = ""
+listen = { c2s = "", http = "", https = "127.0.0.1:0" }
+tls = { cert = "cert.pem", key = "key.pem" }
+`+admin+`
+[[host]]
+name = "localhost"
+auth = { method = "jwt", client_ca = "users.pem", client_names = "email", jwt.secret = "canary secret of more than 32 bytes" }
+roster.url = "http://127.0.0.1:1/%s"
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := start(t, cfg, slog.New(slog.DiscardHandler))
+		cert, asked := ca.Issue(t, x509.ExtKeyUsageClientAuth, "john@localhost"), false
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own.Pool(), ServerName: "localhost",
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				asked = true
+				return &cert, nil
+			}}}
+		t.Cleanup(transport.CloseIdleConnections)
+		client, at := &http.Client{Transport: transport}, "https://"+s.Addr("https").String()
+		for name, p := range map[string]*c2stest.Peer{"WebSocket": c2stest.NewWebSocket(t, at+"/xmpp-websocket", client, nil),
+			"BOSH": c2stest.NewBOSH(t, at+"/http-bind", client)} {
+			if f := p.Open("localhost").String(); strings.Contains(f, ">EXTERNAL<") || !strings.Contains(f, ">OAUTHBEARER<") {
+				t.Errorf("%s: %s", name, f)
+			}
+		}
+		if asked != asks {
+			t.Errorf("asked for a certificate: %v, want %v", asked, asks)
+		}
 	}
 }
 
