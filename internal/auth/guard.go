@@ -61,13 +61,6 @@ const (
 // accountName names an account, which need not exist.
 type accountName struct{ host, user string }
 
-// A budget is what has been spent of it at a time.
-type budget struct {
-	spent float64
-	at    time.Time
-	told  time.Time // when somebody was last told that it is used up
-}
-
 // An origin is a network from which an account has signed in.
 type origin struct {
 	network netip.Prefix
@@ -274,54 +267,19 @@ func (g *Guard) find(a *attempt) int {
 	return slices.IndexFunc(g.known[a.name], func(o origin) bool { return o.network == a.network })
 }
 
+// size is that of the budgets.
+func (g *Guard) size() size { return size{g.tries, forgiveness} }
+
 // spent is what is held against somebody now.
-func (g *Guard) spent(b budget, now time.Time) float64 {
-	return max(0, b.spent-float64(g.tries)*float64(now.Sub(b.at))/float64(forgiveness))
-}
+func (g *Guard) spent(b budget, now time.Time) float64 { return g.size().spent(b, now) }
 
-func (g *Guard) left(b budget, now time.Time) float64 { return float64(g.tries) - g.spent(b, now) }
+func (g *Guard) left(b budget, now time.Time) float64 { return g.size().left(b, now) }
 
-// tell says whether it is time to tell somebody that a budget is used up: once in tellAgain, however often that happens.
-func (b *budget) tell(now time.Time) bool {
-	if now.Sub(b.told) < tellAgain {
-		return false
-	}
-	b.told = now
-	return true
-}
+func (g *Guard) spend(b *budget, now time.Time) bool { return g.size().spend(b, now) }
 
-// spend counts one try, and does not when nothing is left.
-func (g *Guard) spend(b *budget, now time.Time) bool {
-	if g.left(*b, now) < 1 {
-		return false
-	}
-	b.spent, b.at = g.spent(*b, now)+1, now
-	return true
-}
+func (g *Guard) forgive(b *budget, now time.Time) { g.size().forgive(b, now) }
 
-func (g *Guard) forgive(b *budget, now time.Time) { b.spent, b.at = max(0, g.spent(*b, now)-1), now }
-
-func (g *Guard) lessSpent(now time.Time) func(x, y budget) int {
-	return func(x, y budget) int { return cmp.Compare(g.spent(x, now), g.spent(y, now)) }
-}
-
-// keep puts an entry into a table that has most entries; of a few, which the runtime's order of maps picks, the least gives way.
-func keep[K comparable, V any](table map[K]V, key K, value V, most int, compare func(x, y V) int) {
-	if _, there := table[key]; !there && len(table) >= most {
-		var least K
-		n := 0
-		for k, v := range table {
-			if n == 0 || compare(v, table[least]) < 0 {
-				least = k
-			}
-			if n++; n == considered {
-				break
-			}
-		}
-		delete(table, least)
-	}
-	table[key] = value
-}
+func (g *Guard) lessSpent(now time.Time) func(x, y budget) int { return g.size().lessSpent(now) }
 
 type attemptKey struct{}
 
