@@ -53,8 +53,9 @@ func (r *replay) Open(h c2s.Header, features *xmlstream.Element) error {
 	if r.ends > 0 {
 		r.fault("a header after the end")
 	}
-	if features != nil && !r.secure && (features.Child(ns.SASL, "mechanisms") != nil || features.Child(ns.SASL2, "authentication") != nil) {
-		r.fault("mechanisms are offered in clear")
+	if features != nil && !r.secure && (features.Child(ns.SASL, "mechanisms") != nil || features.Child(ns.SASL2, "authentication") != nil ||
+		features.Child(ns.RegisterFeature, "register") != nil) {
+		r.fault("mechanisms, or registration, are offered in clear")
 	}
 	r.opened = true
 	return nil
@@ -84,12 +85,14 @@ func (r *replay) write(el *xmlstream.Element) {
 		r.mustBeSecure()
 	case el.Local == "iq" && el.Child(ns.Bind, "bind") != nil && r.success == 0:
 		r.fault("bound without authentication")
+	case el.Local == "iq" && el.Attr("type") == "result" && r.success == 0: // of a registration
+		r.mustBeSecure()
 	}
 }
 
 func (r *replay) mustBeSecure() {
 	if !r.secure {
-		r.fault("authenticated in clear")
+		r.fault("authenticated, or registered, in clear")
 	}
 }
 
@@ -162,9 +165,14 @@ func FuzzNegotiation(f *testing.F) {
 		"</authenticate>"+bind), uint8(200))
 	f.Add([]byte(header+tls+header+"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>"+sasl+
 		"<response xmlns='urn:xmpp:sasl:2'/><abort xmlns='urn:xmpp:sasl:2'/>"), uint8(200))
+	asks := "<iq type='get' id='g'><query xmlns='jabber:iq:register'/></iq>"
+	makes := "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>juliet</username><password>x</password></query></iq>"
+	f.Add([]byte(header+asks+makes+tls+header+asks+makes+makes+sasl+header+bind+asks), uint8(100))
 	f.Add([]byte("<?xml version='1.0'?><x/>"), uint8(1))
 	hosts := c2stest.NewHosts(f)
-	srv, _ := c2stest.NewServer(f, c2s.Options{Hosts: hosts, RequireTLS: true})
+	o := registering(&notary{})
+	o.Hosts, o.RequireTLS = hosts, true
+	srv, _ := c2stest.NewServer(f, o)
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
 		r := &replay{in: xmlstream.NewReader(&chunks{in, int(size) + 1}, xmlstream.Limits{})}
 		tk, err := srv.Admit(netip.MustParseAddr("127.0.0.1"))

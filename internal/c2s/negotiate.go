@@ -43,6 +43,8 @@ type negotiation struct {
 	tries    int            // that failed
 	user     string         // canonical localpart, once authenticated
 
+	registered bool // it has made an account
+
 	origin netip.Prefix // of the client
 }
 
@@ -268,6 +270,7 @@ func (n *negotiation) features() *xmlstream.Element {
 	if !n.mustEncrypt() {
 		f.Append(n.mechanisms()...)
 	}
+	f.Append(n.registration()...)
 	return f.Append(limits(n.srv.opts.PreAuth))
 }
 
@@ -320,6 +323,8 @@ func (n *negotiation) authPhase(el *xmlstream.Element) (Session, error) {
 		return nil, n.sasl(el)
 	case el.Is(ns.TLS, "starttls"):
 		return nil, n.startTLS()
+	case n.exchange == nil && asksToRegister(el):
+		return nil, n.register(el)
 	}
 	return nil, &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
 }

@@ -93,7 +93,9 @@ type Options struct {
 	Full func() bool
 	// Features gives stream features of a host that are announced after authentication, beside ours; it may be nil.
 	Features func(domain string) []*xmlstream.Element
-	Log      *slog.Logger
+	// Registrar gives who makes accounts of a host for clients that have none, nil where nobody does now. It may be nil itself.
+	Registrar func(domain string) Registrar
+	Log       *slog.Logger
 }
 
 func (o *Options) setDefaults() {

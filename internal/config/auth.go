@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"rollcall/internal/jid"
 )
 
 // This file holds what is asked of the keys about sign-in.
@@ -21,10 +23,28 @@ func checkAlgorithm(s string) error {
 // checkAnything is for secrets whose form is their owner's business.
 func checkAnything(string) error { return nil }
 
+// reservedNames are those of RFC 2142 that are not about mail alone, and others that people take for the operator's.
+var reservedNames = []string{"abuse", "admin", "administrator", "hostmaster", "info", "noc", "operator", "postmaster", "root", "security",
+	"server", "support", "system", "webmaster", "xmpp"}
+
+func checkReserved(s string) error {
+	switch local, err := jid.Localpart(s); {
+	case err != nil:
+		return fmt.Errorf("has %q, which cannot be a username: %w", s, err)
+	case local != s:
+		return fmt.Errorf("has %q; as a username that is %q", s, local)
+	}
+	return nil
+}
+
 // problems are those of the host that is number i.
 func (a Auth) problems(i int) (ps []problem) {
 	key := func(name string) string { return HostKey(i, name) }
 	method := key("auth.method")
+	if a.Registration && a.Method != AuthAccounts {
+		ps = append(ps, problem{[]string{key("auth.registration"), method}, fmt.Errorf(
+			`is true, but users have accounts here only with auth.method = "accounts", and it is %q`, a.Method)})
+	}
 	switch a.Method {
 	case AuthHTTP:
 		if a.HTTP.URL == "" {

@@ -103,6 +103,9 @@ type Limits struct {
 	RateExempt        []netip.Prefix // clients that may send as fast as they like
 	Memory            int64          // bytes that the server may use; 0: what the system allows
 	FailedSignIns     int            // of one address, or for one account, in ten minutes; 0: no limit
+
+	Registrations           int // tries to make an account of one host, in an hour; 0: no limit
+	RegistrationsPerAddress int // of one address; likewise
 }
 
 // Log is how the server logs, on standard error.
@@ -192,11 +195,13 @@ type Auth struct {
 	ChannelBinding bool   // offer the -PLUS forms of SCRAM inside TLS
 	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
 	DowngradeProtection bool
-	Iterations          int    // of PBKDF2, for new passwords
-	ClientCA            string // path of a PEM file: CAs whose certificates sign users in; "" asks clients for none
-	ClientNames         string // "xmpp" or "email": which names of such a certificate are users'
-	FAST                bool   // give clients tokens to sign in again with (XEP-0484), with the method accounts
-	Removal             bool   // users may remove their own accounts
+	Iterations          int      // of PBKDF2, for new passwords
+	ClientCA            string   // path of a PEM file: CAs whose certificates sign users in; "" asks clients for none
+	ClientNames         string   // "xmpp" or "email": which names of such a certificate are users'
+	FAST                bool     // give clients tokens to sign in again with (XEP-0484), with the method accounts
+	Removal             bool     // users may remove their own accounts
+	Registration        bool     // and make them, with the method accounts
+	ReservedNames       []string // canonical localparts that nobody gets so
 	HTTP                AuthService
 	JWT                 AuthTokens
 }

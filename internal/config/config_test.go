@@ -66,6 +66,8 @@ pre_auth_bytes = "16 KiB"
 pre_auth_timeout = "1m"
 pre_auth_per_address = 7
 failed_sign_ins = 44
+registrations = 45
+registrations_per_address = 46
 sessions_per_user = 3
 outbox_bytes = "2MB"
 write_stall = "1m30s"
@@ -88,6 +90,7 @@ admin_webhook_secret = "`+testSecret+`"
 auth.method = "anonymous"
 auth.plain = true
 auth.removal = true
+auth.reserved_names = ["ceo"]
 auth.iterations = 20_000
 [host.roster]
 url = "https://app.example.com/contacts/{user}"
@@ -152,10 +155,10 @@ roster.url = "http://b/%s"
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
 		HTTP: HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
 		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30,
-			0, 100_000, nil, 2 << 30, 44},
+			0, 100_000, nil, 2 << 30, 44, 45, 46},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true, Removal: true,
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true, Removal: true, ReservedNames: []string{"ceo"},
 				HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}},
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
@@ -277,6 +280,7 @@ func TestErrors(t *testing.T) {
 		{"https without certificate", global("listen.https = '127.0.0.1:5281'"), "c.toml:1:1: listen.https: needs a certificate"},
 		{"sign-in from elsewhere without certificate", global("listen.c2s = ':5222'"), `c.toml:1:1: listen.c2s: is ":5222", which other machines can reach, but clients could not sign in without TLS`},
 		{"accounts in memory", global("data_dir = ''"), `c.toml:1:1: data_dir: is "", so there can be no accounts, and nobody could sign in to host "localhost"`},
+		{"accounts of their own making elsewhere", global("") + "auth.method = 'http'\nauth.url = 'http://a/'\nauth.registration = true\n", `c.toml:7:1: host.auth.registration: is true, but users have accounts here only with auth.method = "accounts"`},
 		{"open to everybody", global("listen.c2s = '192.0.2.1:5222'\ntls.require = false") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open", which lets anybody in as anybody, but listen.c2s = "192.0.2.1:5222"`},
 		{"open behind http", global("listen.http = ':5280'\nadmin.token = 'x'") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open"`},
 		{"unprotected notifications", global("listen.http = ':5280'"), `c.toml:1:1: listen.http: is ":5280", which other machines can reach, but nothing protects the notifications for host "localhost"`},

@@ -18,6 +18,7 @@ type Instruments struct {
 	pushLag                        prometheus.Observer
 	events                         map[string]prometheus.Counter // for the application, by result
 	signIns                        map[string]prometheus.Counter // by result
+	registrations                  map[string]prometheus.Counter // by result
 	messages                       map[string]prometheus.Counter // by result
 }
 
@@ -33,6 +34,9 @@ var EventResults = []string{"delivered", "refused", "expired", "overflow"}
 
 // SignInResults are the labels of what can become of a try to sign in: those of package auth.
 var SignInResults = []string{"ok", "failed", "slowed", "refused"}
+
+// RegistrationResults are the labels of what can become of a try to make an account in band.
+var RegistrationResults = []string{"made", "taken", "unacceptable", "refused", "failed"}
 
 // Notification is what became of one user named in a notification.
 type Notification uint8
@@ -76,7 +80,7 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 		shared:   v.shared.WithLabelValues(name), dropped: v.dropped.WithLabelValues(name), pushes: v.pushes.WithLabelValues(name),
 		requestSeconds: v.requestSeconds.WithLabelValues(name), batchUsers: v.batchUsers.WithLabelValues(name),
 		pushLag: v.pushLag.WithLabelValues(name), events: map[string]prometheus.Counter{},
-		signIns: map[string]prometheus.Counter{},
+		signIns: map[string]prometheus.Counter{}, registrations: map[string]prometheus.Counter{},
 	}
 	children := func(of *prometheus.CounterVec, labels []string) (out []prometheus.Counter) {
 		for _, label := range labels {
@@ -92,6 +96,9 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 	}
 	for _, label := range SignInResults {
 		i.signIns[label] = v.signIns.WithLabelValues(name, label)
+	}
+	for _, label := range RegistrationResults {
+		i.registrations[label] = v.registrations.WithLabelValues(name, label)
 	}
 	for _, label := range MessageResults {
 		i.messages[label] = v.messages.WithLabelValues(name, label)
@@ -183,6 +190,17 @@ func (i *Instruments) SignIn(result string) {
 		return
 	}
 	if c := i.signIns[result]; c != nil {
+		c.Inc()
+	}
+}
+
+// Registration counts a try of a client to make an account, by what became of it: one of RegistrationResults. Any other is not
+// counted.
+func (i *Instruments) Registration(result string) {
+	if i == nil {
+		return
+	}
+	if c := i.registrations[result]; c != nil {
 		c.Inc()
 	}
 }

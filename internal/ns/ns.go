@@ -38,7 +38,7 @@ const (
 const (
 	DiscoInfo   = "http://jabber.org/protocol/disco#info"  // XEP-0030 v2.5
 	DiscoItems  = "http://jabber.org/protocol/disco#items" // XEP-0030 v2.5
-	Register    = "jabber:iq:register"                     // XEP-0077 v2.4: passwords of users who have signed in
+	Register    = "jabber:iq:register"                     // XEP-0077 v2.4: accounts and their passwords
 	Ping        = "urn:xmpp:ping"                          // XEP-0199 v2.0
 	Version     = "jabber:iq:version"                      // XEP-0092 v1.1
 	Time        = "urn:xmpp:time"                          // XEP-0202 v2.0
@@ -55,6 +55,8 @@ const (
 	ServerInfo  = "http://jabber.org/network/serverinfo"   // XEP-0157 v1.1.1: whom to turn to about a host
 	DataForms   = "jabber:x:data"                          // XEP-0004 v2.13.1
 	Pubsub      = "http://jabber.org/protocol/pubsub"      // XEP-0060 v1.29.0, as far as XEP-0163 v1.2.2 asks for it
+
+	RegisterFeature = "http://jabber.org/features/iq-register" // XEP-0077: before sign-in
 
 	PubsubOwner    = "http://jabber.org/protocol/pubsub#owner"  // the same
 	PubsubEvent    = "http://jabber.org/protocol/pubsub#event"  // the same

@@ -81,7 +81,7 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		all = append(all, h.webhookFeature())
 	}
 	if h.users != nil {
-		all = append(all, register.New(register.Options{Accounts: h.users, Removal: h.cfg.Auth.Removal, Opened: h.users.opened}))
+		all = append(all, register.New(register.Options{Accounts: h.users, Removal: h.users.mayRemove, Opened: h.users.opened}))
 	}
 	if h.uids != nil {
 		all = append(all, s.archive(h))

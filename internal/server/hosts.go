@@ -67,6 +67,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	h.members = s.newMembers(h)
 	if c.Auth.Method == config.AuthAccounts {
 		h.users = s.newUsers(h)
+		h.users.rules.Store(&c.Auth)
 	}
 	if h.uids, err = s.uids(ctx, h); err != nil {
 		return err

@@ -29,6 +29,8 @@ type members struct {
 	removed int           // how often accounts were removed
 	full    bool          // one was left out, which is said once
 	changed chan struct{} // has one when there are names to be written down
+	writing string        // who is being written down; "" nobody
+	done    chan struct{} // closed when that is over
 }
 
 const (
@@ -116,24 +118,59 @@ func (m *members) write(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	for _, name := range names {
-		m.mu.Lock()
-		removed := m.removed
-		m.mu.Unlock()
-		if err := m.writeOne(ctx, name); err != nil {
-			return err
+		if removed, ok := m.begin(name); ok {
+			err := m.writeOne(ctx, name)
+			m.finish(name, removed, err)
+			if err != nil {
+				return err
+			}
 		}
-		m.mu.Lock()
-		delete(m.names, name)
-		if time.Since(m.fresh) >= memberFresh {
-			clear(m.written)
-			m.fresh = time.Now()
-		}
-		if len(m.written) < maxMembers && m.removed == removed {
-			m.written[name] = struct{}{}
-		}
-		m.mu.Unlock()
 	}
 	return nil
+}
+
+// begin says that somebody is being written down, unless the account has gone meanwhile.
+func (m *members) begin(name string) (removed int, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok = m.names[name]; ok {
+		m.writing, m.done = name, make(chan struct{})
+	}
+	return m.removed, ok
+}
+
+// finish says that it is over.
+func (m *members) finish(name string, removed int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writing = ""
+	close(m.done)
+	if err != nil {
+		return
+	}
+	delete(m.names, name)
+	if time.Since(m.fresh) >= memberFresh {
+		clear(m.written)
+		m.fresh = time.Now()
+	}
+	if len(m.written) < maxMembers && m.removed == removed {
+		m.written[name] = struct{}{}
+	}
+}
+
+// drop has nobody written down who was there by a name, and waits for it if that is under way: the account is gone.
+func (m *members) drop(ctx context.Context, name string) {
+	m.mu.Lock()
+	delete(m.names, name)
+	writing, done := m.writing == name, m.done
+	m.mu.Unlock()
+	if !writing {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // forget says that nothing is known any more of whom the store knows: an account was removed, with what was written down.

@@ -52,6 +52,7 @@ func (s *Server) adjust(next *config.Config) {
 	l := next.Limits
 	s.c2s.Adjust(s.streams(l))
 	s.guard.SetTries(l.FailedSignIns, signInWait(l))
+	s.registrations.Adjust(l.RegistrationsPerAddress, l.Registrations)
 	for _, h := range s.hosts {
 		h.host.SetLimits(l.SessionsPerUser, l.DetachedPerUser)
 	}
@@ -147,7 +148,12 @@ func (s *Server) otherAuth(h *virtualHost, next *config.Config, i int) (swap, er
 		drop()
 		return swap{}, err
 	}
-	return swap{func() { h.sasl.Store(sasl) }, drop}, nil
+	return swap{func() {
+		h.sasl.Store(sasl)
+		if h.users != nil {
+			h.users.rules.Store(&next.Hosts[i].Auth)
+		}
+	}, drop}, nil
 }
 
 func (s *Server) otherProfiles(h *virtualHost, next *config.Config, i int) (swap, error) {

@@ -73,6 +73,8 @@ type Server struct {
 	memory    *allowance
 	http      *http.Server
 
+	registrations *auth.Registrations
+
 	// The three ages of a server: while accepting it takes new connections, while alive its hosts and HTTP handlers
 	// work, and what is left ends with the rosters.
 	accepting, alive, rosters             context.Context
@@ -132,6 +134,7 @@ func (s *Server) build(ctx context.Context) (err error) {
 		s.metrics.Store(s.storeState)
 	}
 	s.guard = s.newGuard()
+	s.registrations = auth.NewRegistrations(s.cfg.Limits.RegistrationsPerAddress, s.cfg.Limits.Registrations, s.log)
 	for i, h := range s.cfg.Hosts {
 		if err := s.addHost(ctx, i, h); err != nil {
 			return err
@@ -160,6 +163,7 @@ func (s *Server) streams(l config.Limits) c2s.Options {
 		Pace:           c2s.Pace{Rate: l.Rate, Burst: l.Burst, Exempt: l.RateExempt},
 		Full:           s.memory.full.Load,
 		Features:       s.streamFeatures,
+		Registrar:      s.registrar,
 		Log:            s.log,
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/admin"
 	"rollcall/internal/auth"
+	"rollcall/internal/config"
 	"rollcall/internal/feature/register"
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
@@ -32,11 +34,17 @@ type users struct {
 	mu     sync.Mutex
 	barred map[string]time.Time
 	time   time.Duration // from the proof to the session, at most
+
+	rules atomic.Pointer[config.Auth] // as of now: of registration and removal
+	// registrations are counted, and observe counts what comes of them.
+	registrations *auth.Registrations
+	observe       func(result string)
 }
 
 func (s *Server) newUsers(h *virtualHost) *users {
 	return &users{accounts: accounts{s.store, h.cfg.Name}, sasl: h.sasl.Load,
-		registry: s.registry, members: h.members, log: h.log, barred: map[string]time.Time{}, time: s.cfg.Limits.PreAuthTimeout + time.Minute}
+		registry: s.registry, members: h.members, log: h.log, barred: map[string]time.Time{}, time: s.cfg.Limits.PreAuthTimeout + time.Minute,
+		registrations: s.registrations, observe: h.metrics.Registration}
 }
 
 // bar has sessions of a user looked at that begin from now on.
@@ -46,6 +54,13 @@ func (u *users) bar(user string) {
 	defer u.mu.Unlock()
 	maps.DeleteFunc(u.barred, func(_ string, until time.Time) bool { return until.Before(now) })
 	u.barred[user] = now.Add(u.time)
+}
+
+func (u *users) isBarred(user string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	until, is := u.barred[user]
+	return is && time.Now().Before(until)
 }
 
 // opened ends a session whose user may not have it any more.
@@ -116,6 +131,7 @@ func (u *users) Remove(ctx context.Context, user string, certain func()) error {
 // swept ends the sessions of an account that is gone, and takes away what they left behind.
 func (u *users) swept(ctx context.Context, user string) error {
 	u.end(ctx, user)
+	u.members.drop(ctx, user)
 	err := u.store.RemoveLeftovers(ctx, u.host, user)
 	u.members.forget()
 	return err

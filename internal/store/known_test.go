@@ -85,3 +85,39 @@ func TestMadeUpNames(t *testing.T) {
 		}
 	})
 }
+
+// A name is in use as long as something is kept under it that would be its owner's.
+func TestNameInUse(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		err := errors.Join(
+			s.AddAccount(ctx, "h", "account", credentials(1)),
+			s.SetValue(ctx, MemberKey("h", "member"), nil, 0),
+			s.SetValue(ctx, Key{"h", "shown", "profile", ""}, nil, 0), // anybody's may have been asked for
+			s.AddToken(ctx, "h", "invited", Token{ID: "id", Expires: time.Now().Add(time.Hour), Credentials: credentials(1)}, 1),
+			s.SaveRosters(ctx, []RosterSave{
+				{Roster: Roster{Host: "h", Username: "listed", Version: 1, Tag: "t", Document: []byte(`{"a@h":{}}`)}},
+				{Roster: Roster{Host: "h", Username: "empty", Version: 1, Tag: "t", Document: []byte("{}")}},
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := appendWait(s, Entry{Host: "h", Username: "written", Undelivered: true}); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]bool{"account": true, "member": true, "invited": true, "listed": true, "written": true,
+			"shown": false, "empty": false, "nobody": false} {
+			for host, want := range map[string]bool{"h": want, "elsewhere": false} {
+				if got, err := s.NameInUse(ctx, host, name); err != nil || got != want {
+					t.Errorf("%s@%s: %v, %v", name, host, got, err)
+				}
+			}
+		}
+		if err := s.RemoveAccount(ctx, "h", "account"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.NameInUse(ctx, "h", "account"); err != nil || got {
+			t.Errorf("after it was removed: %v, %v", got, err)
+		}
+	})
+}

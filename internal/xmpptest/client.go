@@ -46,6 +46,11 @@ func SignIn(ctx context.Context, l *PipeListener, user, host string) (*Client, e
 	return connect(ctx, l, user, func(c *Client) error { return c.signIn(user, host) })
 }
 
+// Open opens a stream to a host, and does not sign in.
+func Open(ctx context.Context, l *PipeListener, host string) (*Client, error) {
+	return connect(ctx, l, "nobody", func(c *Client) error { return c.open(host) })
+}
+
 func connect(ctx context.Context, l *PipeListener, user string, negotiate func(c *Client) error) (*Client, error) {
 	conn, err := l.Dial(ctx)
 	if err != nil {

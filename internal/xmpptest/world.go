@@ -209,6 +209,9 @@ func (w *World) SignIn(ctx context.Context, user string) (*Client, error) {
 	return SignIn(ctx, w.c2s, user, w.Host())
 }
 
+// Open opens a stream to the first host without signing in.
+func (w *World) Open(ctx context.Context) (*Client, error) { return Open(ctx, w.c2s, w.Host()) }
+
 // Notify posts a body to the refresh endpoint, with an HTTP Host header ("": the first host) and a ?query.
 func (w *World) Notify(host, query, body string) (status int, answer []byte, err error) {
 	if host == "" {

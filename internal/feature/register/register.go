@@ -1,5 +1,5 @@
 // Package register lets users change their passwords and, where that is allowed, remove their accounts (XEP-0077 v2.4 sections 3.2
-// and 3.3). It makes no accounts: whoever reaches a feature has signed in.
+// and 3.3). It makes no accounts: whoever reaches a feature has signed in. That is done by package c2s.
 package register
 
 import (
@@ -35,7 +35,7 @@ func (e *BadPassword) Error() string { return e.Reason }
 // Options says how the feature behaves.
 type Options struct {
 	Accounts Accounts
-	Removal  bool // users may remove their own accounts
+	Removal  func() bool // users may remove their own accounts now
 	// Opened is told of each session that begins; it may be nil.
 	Opened func(ctx context.Context, s *session.Session)
 }
@@ -101,7 +101,7 @@ func (o Options) remove(iq *host.IQ) (*xmlstream.Element, error) {
 	switch {
 	case n != 1:
 		return nil, stanza.NewError(stanza.BadRequest, "<remove/> goes alone")
-	case !o.Removal:
+	case !o.Removal():
 		return nil, stanza.NewError(stanza.NotAllowed, "ask the administrator to remove the account")
 	}
 	return iq.Later(func(ctx context.Context) (*xmlstream.Element, error) {
