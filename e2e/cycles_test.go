@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,10 +18,7 @@ import (
 // nothing behind: no descriptor, no goroutine, no memory. The server is built without the race detector, whose memory would
 // be what is measured.
 func TestConnectionCycles(t *testing.T) {
-	plain := filepath.Join(t.TempDir(), "rollcall")
-	if out, err := exec.Command("go", "build", "-o", plain, "rollcall/cmd/rollcall").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	plain := withoutRace(t)
 	r := startWith(t, "[limits]\npre_auth_timeout = '2s'\n", "http://127.0.0.1:9/%s", "john")
 	r.process.stop(t)
 	r.process = startProcess(t, exec.Command(plain, "serve", "-c", r.config))

@@ -17,7 +17,8 @@ import (
 
 const mergePatch = "application/merge-patch+json" // RFC 7396
 
-// openBody makes the body ready to be read: at most limit bytes, as they are, in time. done is to be called afterwards.
+// openBody makes the body ready to be read: at most limit bytes, as they are, in time. done is to be called when it has been read to its
+// end. What is left of another is not waited for: net/http would read it before it sends the answer.
 func openBody(c *call, limit int64) (body io.Reader, done func(), err error) {
 	if c.r.ContentLength > limit {
 		return nil, nil, tooLarge(limit)
@@ -36,7 +37,6 @@ func readBody(c *call, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer done()
 	var b bytes.Buffer
 	if n := c.r.ContentLength; n > 0 {
 		b.Grow(int(n) + bytes.MinRead)
@@ -44,6 +44,7 @@ func readBody(c *call, limit int64) ([]byte, error) {
 	if _, err := b.ReadFrom(body); err != nil {
 		return nil, badBody(err, "")
 	}
+	done()
 	return b.Bytes(), nil
 }
 

@@ -20,8 +20,11 @@ func readNames(c *call) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	return decodeNames(body)
+	names, err := decodeNames(body)
+	if err == nil {
+		done()
+	}
+	return names, err
 }
 
 func decodeNames(body io.Reader) ([]string, error) {

@@ -110,6 +110,9 @@ func TestSlowRequests(t *testing.T) {
 		}{
 			{"headers", "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nX: ", 10 * time.Second},
 			{"body of BOSH", "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n", 31 * time.Second},
+			{"body of a notification", "POST /roster_admin/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n", 11 * time.Second},
+			{"body that nobody wants", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n", 31 * time.Second},
+			{"body for nobody", "PUT /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n", 31 * time.Second},
 			{"idle", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 2 * time.Minute},
 		} {
 			c := dialHTTP(t, w)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,7 +32,7 @@ func (s *Server) newHTTP() (*http.Server, error) {
 		mux.Handle(pattern, h)
 	}
 	return &http.Server{
-		Handler:           closeChunked(s.answerChallenges(mux)),
+		Handler:           closeChunked(boundBodies(s.answerChallenges(mux))),
 		TLSConfig:         s.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -50,6 +51,41 @@ func closeChunked(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// bodyTime is how long a body may take to come where nothing says less.
+const bodyTime = 30 * time.Second
+
+// boundBodies gives every body its time, whether somebody wants it or not: net/http reads what is left of one, up to 256 KiB, before
+// it sends the answer, and would wait for it for ever.
+func boundBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body == nil || r.Body == http.NoBody {
+			next.ServeHTTP(w, r)
+			return
+		}
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // a connection that has none was not made by a listener
+		bounded := *r                                         // net/http looks at its own
+		bounded.Body = &boundBody{r.Body, control}
+		next.ServeHTTP(w, &bounded)
+	})
+}
+
+// A boundBody frees its connection of the deadline at its end: the answer may take longer, and net/http reads meanwhile to see whether
+// the client is there.
+type boundBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *boundBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // guardOpen keeps pages of other sites from a server that takes any password. Such a server listens on loopback, but a

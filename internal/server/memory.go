@@ -22,8 +22,13 @@ const (
 	slack       = 64 << 20
 	slackGrown  = 24 << 20 // while ever more is live
 	period      = 500 * time.Millisecond
-	quietBytes  = 128 << 10 // allocated in a period that counts as quiet
-	returnBytes = 4 << 20   // allocated since memory was last given back, for it to be worth while
+	quietBytes  = 128 << 10   // allocated in a period that counts as quiet
+	returnBytes = 4 << 20     // allocated since memory was last given back, for it to be worth while
+	returnPause = time.Minute // since then, for as much that is free to be: it ended after it had become quiet, and was collected since
+	// While no client is let in, what is live is seen so often: by itself the runtime collects only when more is allocated, or
+	// after two minutes, and those who are refused allocate nothing.
+	shortPause = 2 * time.Second
+	shortShare = 20 // of the time at most, one part in so many
 )
 
 // keepMemory paces the collector, and looks after the memory that is allowed, until ctx is done.
@@ -36,12 +41,14 @@ func keepMemory(ctx context.Context, a *allowance, log *slog.Logger) {
 	}
 	tick := time.NewTicker(period)
 	defer tick.Stop()
-	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
 	var last, returned, was uint64
+	var gave time.Time     // when memory was last given back
+	var took time.Duration // to do that
 	percent, grows := 100, true
 	for {
 		metrics.Read(m)
-		allocated, live := m[0].Value.Uint64(), m[1].Value.Uint64()
+		allocated, live, free := m[0].Value.Uint64(), m[1].Value.Uint64(), m[2].Value.Uint64()
 		if live != was { // it has been collected
 			was, grows = live, live > was+max(was/20, 1<<20)
 		}
@@ -49,9 +56,11 @@ func keepMemory(ctx context.Context, a *allowance, log *slog.Logger) {
 			percent = p
 			debug.SetGCPercent(p)
 		}
-		if allocated-last < quietBytes && allocated-returned > returnBytes {
+		due := allocated-returned > returnBytes || free > returnBytes && time.Since(gave) > returnPause
+		if allocated-last < quietBytes && due || a.full.Load() && time.Since(gave) > max(shortPause, shortShare*took) {
+			gave = time.Now()
 			debug.FreeOSMemory()
-			returned = allocated
+			returned, took = allocated, time.Since(gave)
 		}
 		last = allocated
 		a.look(usedMemory(), log)
