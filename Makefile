@@ -91,7 +91,7 @@ bench-micro: ## parsers, serializer, addresses, rosters, outbox, messages: six t
 screenshot: install-tools ## take docs/demo.png, the README's picture, and docs/console.png anew
 	UPDATE_SCREENSHOT=1 REQUIRE_ALL=1 ROLLCALL_E2E=1 go test -count=1 -v -run '^Test(Demo|Console)$$' ./e2e/
 
-install-tools: ## what race and e2e need: Debian packages (as root), npm packages, slixmpp, Pebble
+install-tools: ## what race and e2e need: Debian packages (as root), npm packages, slixmpp, Smack, Pebble
 	@bash scripts/install-tools.sh
 
 clean: ## what the other targets made

@@ -21,10 +21,11 @@ import (
 
 // An event is what a client reports: one line of JSON on its stdout. Which members are set depends on Event:
 //
-//	online        jid, mechanism, tls ("" where the client's library does not say)
+//	online        jid, mechanism, tls ("" where the client's library does not say); type is "resumed" for a session that goes on (Smack only)
 //	auth-failed   condition
 //	roster        items; or roster-error with type and condition
 //	push          the members of an item; subscription is "remove" for a removal
+//	whole         the server has sent a roster, and not only what changed (Smack only)
 //	presence      from, type ("" is available), show, status, photo, which is the hash of the user's picture (slixmpp only)
 //	message       from, type, body; condition when type is "error"
 //	copy          from, to, body of a message of which it got a copy; type is sent or received (not strophe.js)
@@ -68,7 +69,8 @@ type item struct {
 
 // A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, carbons, keep, kept,
 // avatar and photo (Body is a picture in base64, published as an avatar or in the vCard), picture (whose To says),
-// archive (with To; Show is reverse or nothing), prefer (Body is the default, JIDs are never archived), blocklist, block, unblock, password, ping or quit.
+// archive (with To; Show is reverse or nothing), prefer (Body is the default, JIDs are never archived), blocklist, block, unblock,
+// password, cut (lose the connection, and come back), ping or quit.
 type command struct {
 	Do     string   `json:"do"`
 	To     string   `json:"to,omitempty"`

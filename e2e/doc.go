@@ -1,5 +1,5 @@
-// Package e2e runs the real rollcall binary with real clients: slixmpp, @xmpp/client, strophe.js, go-sendxmpp and, for the
-// demo page, Chromium; behind nginx and Caddy; and with the applications of examples/, one of them behind nginx. Nothing here imports the server's packages; what is tested is what a user has: the command line,
+// Package e2e runs the real rollcall binary with real clients: slixmpp, @xmpp/client, strophe.js, go-xmpp, go-sendxmpp, Smack and,
+// for pages, Chromium; behind nginx and Caddy; and with the applications of examples/, one of them behind nginx. Nothing here imports the server's packages; what is tested is what a user has: the command line,
 // the config file, the ports.
 //
 //	make e2e          installs the clients where it can and runs the tests

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Go: a C compiler (for the race detector), PostgreSQL (tests start servers of their own),
-# Python (the reference XML parser, and slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), go-sendxmpp, Chromium,
-# nginx, Caddy and iproute2 (network namespaces). Debian packages only as root on a system with apt-get; the Python and npm packages, at the versions and
+# Python (the reference XML parser, and slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), Java (Smack), go-sendxmpp,
+# Chromium, nginx, Caddy and iproute2 (network namespaces). Debian packages only as root on a system with apt-get; the Python and npm packages, at the versions and
 # checksums pinned in e2e/, into e2e/.venv and e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority
 # for tests, into e2e/bin. What it cannot install it names; exit status 1 then.
 set -u
@@ -29,6 +29,9 @@ debian python3 has "$python"
 debian python3-venv "$python" -c 'import ensurepip, venv'
 debian nodejs has node
 debian npm has npm
+debian default-jdk-headless has javac
+debian maven has mvn
+debian curl has curl
 debian go-sendxmpp has go-sendxmpp
 debian chromium has chromium
 debian nginx-light test -x /usr/sbin/nginx
@@ -92,6 +95,19 @@ if [ "$(cat bin/pebble.version 2>/dev/null)" != "$pebble" ]; then
 	if GOBIN=$PWD/bin go install "github.com/letsencrypt/pebble/v2/cmd/pebble@$pebble"
 	then echo "$pebble" >bin/pebble.version
 	else missing "Pebble (needs Go and a module proxy)"; fi
+fi
+
+# Smack is a few jars that clients/smack/pom.xml names, at the checksums beside it, and a client made with them.
+smack=$(cat clients/smack/* | sha256sum)
+if [ "$(cat bin/smack/version 2>/dev/null)" != "$smack" ]; then
+	echo "install-tools: a client made with Smack into e2e/bin"
+	rm -rf bin/smack && mkdir -p bin/smack
+	if has javac && has mvn &&
+		mvn -q -B -f clients/smack/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/bin/smack" &&
+		(cd bin/smack && sha256sum --check --quiet ../../clients/smack/jars.sha256) &&
+		javac -cp 'bin/smack/*' -d bin/smack clients/smack/SmackClient.java
+	then echo "$smack" >bin/smack/version
+	else missing "Smack (needs a JDK, 11 or later, Maven and its repository)"; fi
 fi
 
 # go-xmpp, a client that speaks SASL2 and FAST, has a module of its own: it is no dependency of this one.
