@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -50,12 +51,12 @@ func TestConverse(t *testing.T) {
 			}
 			r := startWith(t, fmt.Sprintf("[admin]\ntoken = %q\n", converseToken), url, users...)
 			r.service, r.token = service, converseToken
-			site := startSite(t, r, dist)
+			site := startSite(t, r, dist, way.transport, way.signIn)
 			site.profiles = people
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			visit := exec.CommandContext(ctx, nodejs, "clients/converse.mjs",
-				fmt.Sprintf("https://localhost:%d", site.port), site.control.URL, way.transport, way.signIn, password, chromium, artifacts)
+				fmt.Sprintf("https://localhost:%d", site.port), site.control.URL, way.transport, way.signIn, chromium, artifacts)
 			out, err := visit.CombinedOutput()
 			t.Logf("the visit:\n%s", out)
 			if err != nil {
@@ -100,29 +101,37 @@ func startProfiles(t *testing.T) *profileServer {
 	return p
 }
 
-func startSite(t *testing.T, r *rollcall, dist string) *site {
+func startSite(t *testing.T, r *rollcall, dist, transport, signIn string) *site {
 	t.Helper()
 	s := &site{t: t, r: r}
 	application := http.NewServeMux()
 	application.Handle("/dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(dist))))
-	application.HandleFunc("/{$}", func(w http.ResponseWriter, q *http.Request) {
+	s.port = freePort(t)
+	page := conversePage(t, fmt.Sprintf("localhost:%d", s.port), transport, signIn)
+	application.HandleFunc("/{$}", func(w http.ResponseWriter, q *http.Request) { // whoever comes is who they say
+		http.SetCookie(w, &http.Cookie{Name: "user", Value: q.URL.Query().Get("user"), HttpOnly: true, Secure: true})
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		io.WriteString(w, conversePage)
+		io.WriteString(w, page)
 	})
+	user := func(q *http.Request) string {
+		c, err := q.Cookie("user")
+		if err != nil {
+			return ""
+		}
+		return c.Value
+	}
 	application.HandleFunc("/credentials", func(w http.ResponseWriter, q *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]string{"jid": q.URL.Query().Get("user") + "@localhost", "password": password})
-	})
-	application.HandleFunc("/token", func(w http.ResponseWriter, q *http.Request) {
-		answer := s.ask(w, "/admin/tokens", q.URL.Query().Get("user"))
+		answer := map[string]string{"jid": user(q) + "@localhost", "token": password}
+		if signIn == "token" {
+			answer = s.ask(w, "/admin/tokens", user(q))
+		}
 		json.NewEncoder(w).Encode(map[string]string{"jid": answer["jid"], "password": answer["token"]})
 	})
 	application.HandleFunc("/prebind", func(w http.ResponseWriter, q *http.Request) {
-		json.NewEncoder(w).Encode(s.ask(w, "/admin/prebind", q.URL.Query().Get("user")))
+		json.NewEncoder(w).Encode(s.ask(w, "/admin/prebind", user(q)))
 	})
 	app := httptest.NewServer(application)
 	t.Cleanup(app.Close)
-	s.port = freePort(t)
 	s.nginx = nginxCommand(t, r, s.port, fmt.Sprintf("location / { proxy_pass %s; }\n", app.URL))
 	s.connect()
 	s.control = httptest.NewServer(http.HandlerFunc(s.do))
@@ -217,58 +226,40 @@ func (r *rollcall) patch(user, patch string) {
 	}
 }
 
-// conversePage is the page of docs/converse.md, with settings that the test's address has.
-const conversePage = `<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <title>Chat</title>
-  <link rel="stylesheet" href="/dist/converse.min.css">
-</head>
-<body>
-<converse-root></converse-root>
-<script type="module">
-  import "/dist/converse.min.js";
-  const converse = window.converse;
-  const at = new URL(location.href).searchParams;
-  converse.plugins.add("probe", { initialize() { window.probe = this._converse; } });
-  converse.plugins.add("fresh-roster", {
-    initialize() {
-      const { _converse } = this;
-      _converse.api.listen.on("will-reconnect", () => _converse.session.save("roster_cached", false));
-    },
-  });
-  const signIn = {
-    password: { jid: at.get("user") + "@localhost", password: at.get("password") },
-    credentials: { credentials_url: "/credentials?user=" + at.get("user") },
-    token: { credentials_url: "/token?user=" + at.get("user") },
-    prebind: { authentication: "prebind", prebind_url: "/prebind?user=" + at.get("user") },
-  }[at.get("by")];
-  const transport = at.get("transport") === "bosh"
-    ? { bosh_service_url: "https://" + location.host + "/chat/http-bind" }
-    : { websocket_url: "wss://" + location.host + "/chat/xmpp-websocket" };
-  converse.initialize({
-    authentication: "login",
-    ...signIn,
-    ...transport,
-    auto_login: true,
-    auto_reconnect: true,
-    discover_connection_methods: false,
-    allow_contact_requests: false,
-    allow_contact_removal: false,
-    enable_roster_versioning: true,
-    assets_path: "/dist/",
-    view_mode: "fullscreen",
+// conversePage is the page of docs/converse.md, with the addresses of the test, settings that have it show and keep what the visit
+// looks at, and a window to look through.
+func conversePage(t *testing.T, host, transport, signIn string) string {
+	t.Helper()
+	page := documented(t, "converse.md", "html", map[string]string{
+		"chat.example.com":         host,
+		`["fresh-roster"]`:         `["probe", "fresh-roster"]`,
+		"converse.initialize({":    `converse.plugins.add("probe", { initialize() { window.probe = this._converse; } });` + "\n  converse.initialize({",
+		`view_mode: "fullscreen",`: `view_mode: "fullscreen",` + converseSettings,
+	})
+	line := func(has, by string) {
+		t.Helper()
+		found := regexp.MustCompile("(?m)^.*\\b" + has + ":.*\n").FindString(page)
+		if found == "" {
+			t.Fatalf("the page of docs/converse.md has no %s", has)
+		}
+		page = strings.Replace(page, found, by, 1)
+	}
+	switch {
+	case signIn == "prebind":
+		line("websocket_url", "")
+		line("credentials_url", documented(t, "converse.md", "js", map[string]string{"chat.example.com": host, "prebind_url": "prebind_url"}))
+	case transport == "bosh":
+		line("websocket_url", "")
+		line("bosh_service_url", fmt.Sprintf("    bosh_service_url: \"https://%s/chat/http-bind\",\n", host))
+	}
+	return "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Chat</title></head>\n<body>\n" + page + "</body>\n</html>\n"
+}
+
+const converseSettings = `
     persistent_store: "localStorage",
     clear_cache_on_logout: false,
     show_controlbox_by_default: true,
     auto_away: 0,
     theme: "classic",
     loglevel: "error",
-    blacklisted_plugins: ["converse-omemo", "converse-omemo-views"],
-    whitelisted_plugins: ["probe", "fresh-roster"],
-  });
-</script>
-</body>
-</html>
-`
+    blacklisted_plugins: ["converse-omemo", "converse-omemo-views"],`

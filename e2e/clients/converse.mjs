@@ -1,10 +1,10 @@
-// Chats with Converse.js as people do, in Chromium: converse.mjs SITE CONTROL TRANSPORT SIGN-IN PASSWORD CHROMIUM FOLDER.
+// Chats with Converse.js as people do, in Chromium: converse.mjs SITE CONTROL TRANSPORT SIGN-IN CHROMIUM FOLDER.
 // SIGN-IN is password, token or prebind. CONTROL makes things happen (converse_test.go). Screenshots go to FOLDER. It fails with the first thing that is not as it
 // should be.
 
 import { launch, newContext, PATIENCE } from "./browser.mjs";
 
-const [site, control, transport, signIn, password, executablePath, folder] = process.argv.slice(2);
+const [site, control, transport, signIn, executablePath, folder] = process.argv.slice(2);
 
 const browser = await launch(executablePath);
 
@@ -25,13 +25,11 @@ async function person(user) {
   return { user, context, page: undefined };
 }
 
-async function open(who, more = {}) {
+async function open(who) {
   who.page = await who.context.newPage();
   who.page.on("pageerror", (error) => console.log(`${who.user}: exception: ${error.message}`));
   who.page.on("console", (m) => m.type() === "error" && console.log(`${who.user}: ${m.text()}`));
-  const query = new URLSearchParams({ user: who.user, transport, by: signIn, ...more });
-  if (query.get("by") === "password") query.set("password", password);
-  await who.page.goto(`${site}/?${query}`);
+  await who.page.goto(`${site}/?user=${who.user}`);
 }
 
 // until waits for a condition in the page, which has Converse.js as window.probe.
@@ -121,8 +119,8 @@ else await alice.page.evaluate(
   photo,
 );
 
-// Presence in both directions, and a chat. With passwords, Bob signs in with what the application's credentials_url says.
-await open(bob, signIn === "password" ? { by: "credentials" } : {});
+// Presence in both directions, and a chat.
+await open(bob);
 await online(bob);
 await lists(bob, "alice@localhost Alice []");
 await until(bob, "has her vCard", (image) => {
