@@ -21,7 +21,7 @@ import (
 
 // An event is what a client reports: one line of JSON on its stdout. Which members are set depends on Event:
 //
-//	online        jid, mechanism, tls ("" where the client's library does not say); type is "resumed" for a session that goes on (Smack only)
+//	online        jid, mechanism, tls ("" where the client's library does not say); type is "resumed" for a session that goes on (not slixmpp)
 //	auth-failed   condition
 //	roster        items; or roster-error with type and condition
 //	push          the members of an item; subscription is "remove" for a removal
@@ -167,13 +167,15 @@ func openSlixmppWith(t *testing.T, label string, options map[string]any) *client
 	return open(t, label, exec.Command(python, "clients/slixmpp_client.py"), options)
 }
 
-func openXMPPJS(service string, port func(*rollcall) int) func(*testing.T, *rollcall, string, string) *client {
+func openXMPPJS(service string, port func(*rollcall) int, more ...string) func(*testing.T, *rollcall, string, string) *client {
 	return func(t *testing.T, r *rollcall, user, password string) *client {
 		cmd := exec.Command(node(t), "clients/xmppjs_client.mjs")
 		cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+r.ca)
-		return open(t, user, cmd, map[string]any{
-			"jid": user + "@localhost", "password": password, "service": fmt.Sprintf(service, port(r)),
-		})
+		options := map[string]any{"jid": user + "@localhost", "password": password, "service": fmt.Sprintf(service, port(r))}
+		for _, name := range more {
+			options[name] = true
+		}
+		return open(t, user, cmd, options)
 	}
 }
 

@@ -58,11 +58,7 @@ func TestFAST(t *testing.T) {
 	if _, failure := r.goXMPP(path, "-password", "wrong horse", "-token", first.Token[1:]+"x", "-token-mechanism", first.TokenMechanism); failure == "" {
 		t.Error("another token signs in")
 	}
-	cmd := exec.Command(binary, "user", "passwd", "-c", r.config, "john@localhost")
-	cmd.Stdin = strings.NewReader("battery staple\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("rollcall user passwd: %v\n%s", err, out)
-	}
+	r.changePassword("john", "battery staple")
 	if _, failure := r.goXMPP(path, byToken...); !strings.Contains(failure, "has expired") {
 		t.Errorf("after the password has changed: %s", failure)
 	}
@@ -76,5 +72,54 @@ func TestFAST(t *testing.T) {
 	}
 	if _, failure := r.goXMPP(path, byToken...); failure == "" {
 		t.Error("a token that its client has done with signs in")
+	}
+}
+
+func (r *rollcall) changePassword(user, password string) {
+	r.t.Helper()
+	cmd := exec.Command(binary, "user", "passwd", "-c", r.config, user+"@localhost")
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("rollcall user passwd: %v\n%s", err, out)
+	}
+}
+
+// xmpp.js comes back by a token, as web clients do: to the session that it had when its WebSocket was lost, with the same round
+// trip (XEP-0198 in SASL2), and to a new one when the server has died. When the password has changed, the token is worth nothing,
+// and the password that it has is wrong.
+func TestComingBackByToken(t *testing.T) {
+	t.Parallel()
+	r := start(t, "john")
+	r.service.set("john", `{"marie@localhost": {"name": "Marie"}}`)
+	persistent := kind{"xmpp.js that comes back", "", "SCRAM-SHA-1", openXMPPJS("wss://localhost:%d/xmpp-websocket",
+		func(r *rollcall) int { return r.https }, "reconnect")}
+	john := persistent.signIn(t, r, "john")
+	john.roster()
+	back := func(kind string) event {
+		t.Helper()
+		e := john.wait("its return", func(e event) bool { return e.Event == "online" || e.Event == "auth-failed" })
+		if e.Event != "online" || e.Mechanism != "HT-SHA-256-NONE" || e.Type != kind {
+			t.Errorf("it is back as %+v, want by its token, %q", e, kind)
+		}
+		return e
+	}
+	john.send(command{Do: "cut"})
+	if e := back("resumed"); e.JID != john.jid {
+		t.Errorf("the session that goes on is %s, not %s", e.JID, john.jid)
+	}
+	r.change("john", `{"marie@localhost": {"name": "Marie Curie"}}`)
+	john.pushed(item{JID: "marie@localhost", Name: "Marie Curie", Subscription: "both"})
+
+	r.kill()
+	r.run()
+	back("")
+	if got := john.roster()["marie@localhost"].Name; got != "Marie Curie" {
+		t.Errorf("the contact is %q", got)
+	}
+
+	r.changePassword("john", "battery staple")
+	john.send(command{Do: "cut"})
+	if e := john.wait("the end", func(e event) bool { return e.Event == "online" || e.Event == "auth-failed" }); e.Condition != "not-authorized" {
+		t.Errorf("after the password has changed: %+v", e)
 	}
 }

@@ -1,7 +1,7 @@
 // One @xmpp/client, told what to do and telling what it saw in JSON lines.
 //
-// The first line on stdin is its configuration: jid, password and service (xmpp://, xmpps:// or wss://).
-// Each further line is a command. What the client sees goes to stdout, an event a line.
+// The first line on stdin is its configuration: jid, password, service (xmpp://, xmpps:// or wss://), and whether to come back
+// when the connection is lost (reconnect). Each further line is a command. What the client sees goes to stdout, an event a line.
 // ../client_test.go has the words of both.
 
 import { webcrypto } from "node:crypto";
@@ -38,8 +38,9 @@ function start(config) {
     timeout: 60_000, // ms for each step of signing in; the library's own 2 s are short for a busy machine
   });
   let mechanism = "";
+  let leaving = !config.reconnect;
 
-  xmpp.reconnect.stop();
+  if (leaving) xmpp.reconnect.stop();
   xmpp.on("send", (el) => {
     if (el.is("auth") || el.is("authenticate")) mechanism = el.attrs.mechanism;
   });
@@ -48,12 +49,18 @@ function start(config) {
     else if (err.name === "StreamError") emit("stream-error", { condition: err.condition });
     else console.error(err);
   });
-  xmpp.on("online", (address) => {
+  const online = (type) => {
     // A WebSocket does not show its TLS; that it is there was the client's condition to connect.
     const tls = xmpp.socket.socket?.getProtocol?.() ?? xmpp.socket.getProtocol?.() ?? "";
-    emit("online", { jid: address.toString(), mechanism, tls });
-  });
-  xmpp.on("disconnect", end);
+    emit("online", { jid: xmpp.jid.toString(), mechanism, tls, type });
+  };
+  xmpp.on("online", () => online(""));
+  xmpp.streamManagement.on("resumed", () => online("resumed"));
+  xmpp.on("disconnect", () => leaving && end());
+  xmpp.leave = () => {
+    leaving = true;
+    xmpp.stop();
+  };
   xmpp.on("stanza", (el) => {
     const common = { from: el.attrs.from, type: el.attrs.type ?? "" };
     if (el.is("message")) copies(el).forEach((copy) => emit("copy", copy));
@@ -66,7 +73,7 @@ function start(config) {
   });
   xmpp.start().catch((err) => {
     if (err.name !== "SASLError") console.error(err); // that one was an "error" event before
-    end();
+    if (leaving) end();
   });
   return xmpp;
 }
@@ -101,7 +108,8 @@ const commands = {
     await xmpp.iqCaller.request(xml("iq", { type: "get", to: xmpp.jid.domain }, xml("ping", "urn:xmpp:ping")));
     emit("pong");
   },
-  quit: (xmpp) => xmpp.stop(),
+  cut: (xmpp) => xmpp.socket.socket.terminate(), // a WebSocket of ws
+  quit: (xmpp) => xmpp.leave(),
 };
 
 let xmpp;
