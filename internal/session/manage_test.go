@@ -9,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rollcall/internal/ns"
 	"rollcall/internal/stanza"
+	"rollcall/internal/xmlstream"
 )
 
 var errCut = errors.New("cut")
@@ -326,7 +328,7 @@ func TestOrderlyEndsAreFinal(t *testing.T) {
 }
 
 // What is still to be written when a session ends goes to the client, except messages: those go elsewhere, and are not
-// doubled.
+// doubled. An error does not, and the client is told that what was refused is handled.
 func TestMessagesAreNotWrittenAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p, left := managedSession(t, Options{})
@@ -335,12 +337,14 @@ func TestMessagesAreNotWrittenAtTheEnd(t *testing.T) {
 		synctest.Wait() // the writer has it
 		s.Send(message(2))
 		s.Send(presence(3))
+		s.Send(stanza.NewWire(xmlstream.New(ns.Client, "message", "id", "4", "type", "error")))
+		s.Send(acknowledgement(1))
 		s.Close(&stanza.StreamError{Condition: stanza.SystemShutdown})
 		p.ink <- struct{}{}
 		p.ink <- struct{}{}
 		<-s.StreamEnded()
 		<-s.Ended()
-		if p.ids() != "1" || !strings.Contains(p.text(), "<presence id='3'") || leftIDs(*left) != "1 2" {
+		if p.ids() != "1 4" || !strings.Contains(p.text(), "<presence id='3'") || !strings.Contains(p.text(), "<a ") || leftIDs(*left) != "1 2 4" {
 			t.Errorf("written %s, left %s", p.text(), leftIDs(*left))
 		}
 	})

@@ -278,7 +278,8 @@ func (m *managed) attach(s *Session, h uint32, inline bool) (acked []Left) {
 }
 
 // end takes what was not delivered out of a session that ends. Its messages are not written any more: they go somewhere
-// else. The caller holds the outbox's mutex.
+// else; but for errors, which go nowhere else, and behind which there may be an acknowledgement of what was refused. The caller
+// holds the outbox's mutex.
 func (m *managed) end(o *outbox) {
 	for _, t := range []*time.Timer{m.silence, m.expiry} {
 		if t != nil {
@@ -293,7 +294,7 @@ func (m *managed) end(o *outbox) {
 		if w.IsStanza() && m.skip == 0 {
 			m.wait(w)
 		}
-		if !w.IsMessage() || m.skip > 0 {
+		if !w.IsMessage() || w.IsError() || m.skip > 0 {
 			rest = append(rest, w)
 		}
 		m.skip = max(0, m.skip-1)

@@ -147,3 +147,20 @@ func BenchmarkWireTo(b *testing.B) {
 		buf = w.To("john@example.com").AppendTo(buf[:0])
 	}
 }
+
+func TestIsError(t *testing.T) {
+	for _, tc := range []struct {
+		el   *xmlstream.Element
+		want bool
+	}{
+		{xmlstream.New(ns.Client, "message", "id", "1", "type", "error"), true},
+		{xmlstream.New(ns.Client, "iq", "type", "error", "id", "> '"), true},
+		{xmlstream.New(ns.Client, "message", "id", "> type='error'", "type", "chat"), false},
+		{xmlstream.New(ns.Client, "message", "type", "chat").AppendText(" type='error'"), false},
+		{xmlstream.New(ns.Client, "message").Append(xmlstream.New(ns.Client, "x", "type", "error")), false},
+	} {
+		if got := NewWire(tc.el).IsError(); got != tc.want {
+			t.Errorf("%s: %v", tc.el, got)
+		}
+	}
+}

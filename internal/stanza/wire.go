@@ -34,6 +34,12 @@ func (w Wire) IsStanza() bool { return w.name > 0 }
 // IsMessage tells whether w is a message.
 func (w Wire) IsMessage() bool { return w.name == len("<message") }
 
+// IsError tells whether w is a stanza of type error.
+func (w Wire) IsError() bool {
+	tag, _, _ := bytes.Cut(w.xml, []byte{'>'}) // which is escaped in attributes, as ' is
+	return w.IsStanza() && bytes.Contains(tag, []byte(" type='error'"))
+}
+
 // IsPresence tells whether w is a presence.
 func (w Wire) IsPresence() bool { return w.name == len("<presence") }
 
