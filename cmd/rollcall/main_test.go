@@ -185,11 +185,11 @@ func TestStatusTable(t *testing.T) {
 		{Host: "none.example", Service: admin.ServiceStatus{State: "none"}, Messages: &admin.MessageStatus{Stored: 12}},
 		{Host: "ok.example", Users: 2, Sessions: 2, Rosters: admin.RosterCounts{Known: 2},
 			Service:  admin.ServiceStatus{State: "ok", Breaker: "closed", Fetches: 2, LastSuccess: now},
-			Messages: &admin.MessageStatus{Stored: 1200, Refused: 3, Waiting: 12, Recipients: 4},
+			Messages: &admin.MessageStatus{Stored: 1200, Refused: 3, Waiting: 12, Recipients: 4, Archived: 900, Archives: 5},
 			Services: map[string]admin.ServiceStatus{
 				"webhooks": {State: "unasked"},
 				"auth":     {State: "failing", Breaker: "closed", Fetches: 5, Failures: 1, LastSuccess: now.Add(-time.Minute), LastError: "no answer"}}},
-	}, Database: &admin.DatabaseStatus{Commits: 10, Writes: 30, MeanMillis: 1.25, Failures: 1, Failed: 2, Queued: 3, QueuedBytes: 400}}
+	}, Database: &admin.DatabaseStatus{Commits: 10, Writes: 30, MeanMillis: 1.25, Failures: 1, Failed: 2, Queued: 3, QueuedBytes: 400, Bytes: 3 << 19}}
 	want := `rollcall 1.2.3, ready, up 1d03h
 
 HOST              USERS  SESSIONS  ROSTERS                                                                           SERVICE
@@ -200,10 +200,10 @@ ok.example            2         2  2 known                                      
 
 HOST          WHAT      HOW IT DOES
 none.example  messages  12 stored
-ok.example    messages  1200 stored, 3 refused; 12 wait for 4 users
+ok.example    messages  1200 stored, 3 refused; 12 wait for 4 users; 900 in the archives of 5 users
 ok.example    auth      failing, last answer 1m00s ago; 5 requests, 1 failed; no answer
 ok.example    webhooks  not asked yet
-(all)         database  30 writes in 10 commits, 1.2 ms each; 1 commits failed; 2 writes given up; 3 wait (400 bytes)
+(all)         database  30 writes in 10 commits, 1.2 ms each; it has 1.5 MiB; 1 commits failed; 2 writes given up; 3 wait (400 bytes)
 `
 	var got strings.Builder
 	if err := printStatus(&got, s, now); err != nil {

@@ -82,11 +82,17 @@ func messageText(m admin.MessageStatus) string {
 	if m.Waiting > 0 {
 		text += fmt.Sprintf("; %d wait for %d users", m.Waiting, m.Recipients)
 	}
+	if m.Archived > 0 {
+		text += fmt.Sprintf("; %d in the archives of %d users", m.Archived, m.Archives)
+	}
 	return text
 }
 
 func databaseText(d admin.DatabaseStatus) string {
 	text := fmt.Sprintf("%d writes in %d commits, %.1f ms each", d.Writes, d.Commits, d.MeanMillis)
+	if d.Bytes > 0 {
+		text += fmt.Sprintf("; it has %.1f MiB", float64(d.Bytes)/(1<<20))
+	}
 	if d.Failures > 0 {
 		text += fmt.Sprintf("; %d commits failed", d.Failures)
 	}

@@ -27,6 +27,7 @@ type DatabaseStatus struct {
 	MeanMillis  float64 `json:"mean_ms"`      // of a write, from when it came until it was on the disk
 	Queued      int     `json:"queued"`       // writes that wait now
 	QueuedBytes int     `json:"queued_bytes"` // likewise
+	Bytes       int64   `json:"bytes"`        // how large the database is, as of a minute ago at most
 }
 
 // MessageStatus is what became of messages that were to be stored since the server's start, and what waits.
@@ -35,6 +36,8 @@ type MessageStatus struct {
 	Refused    uint64 `json:"refused"`
 	Waiting    int    `json:"waiting"`    // in mailboxes, as counted a minute ago at most; 0 without a database
 	Recipients int    `json:"recipients"` // for so many users
+	Archived   int    `json:"archived"`   // in archives, as counted an hour ago at most
+	Archives   int    `json:"archives"`   // of so many users
 }
 
 // HostStatus is the state of one host.

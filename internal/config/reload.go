@@ -25,6 +25,7 @@ var live = []string{
 	"host.auth.url", "host.auth.style", "host.auth.scram", "host.auth.timeout", "host.auth.cache", "host.auth.concurrency", "host.auth.credentials",
 	"host.auth.jwt.secret", "host.auth.jwt.key_file", "host.auth.jwt.url", "host.auth.jwt.discovery", "host.auth.jwt.algorithms",
 	"host.auth.jwt.issuer", "host.auth.jwt.audience", "host.auth.jwt.claim", "host.auth.jwt.end_sessions",
+	"host.archive.default", "host.archive.max_age", "host.archive.max_messages",
 	"host.webhooks.url", "host.webhooks.secret", "host.webhooks.max_age",
 }
 

@@ -33,12 +33,13 @@ func full() Host {
 		Service:   func() Service { return Service{Breaker: "half-open", InFlight: 1, Waiting: 7} },
 		Queues:    func() Queues { return Queues{OutboxBytes: 1000, LargestOutbox: 600, Letters: 5, Requests: 6} },
 		Mailboxes: func() (int, int) { return 12, 4 },
+		Archives:  func() (int, int) { return 300, 7 },
 		Breakers:  func() map[string]string { return map[string]string{Auth: "open", Profile: "closed", Keys: "?"} },
 	}
 }
 
 func database() Store {
-	return Store{Commits: 10, Failures: 3, Writes: 30, Failed: 2, Refused: 1, Bytes: 4000, Largest: 7, Queued: 8, QueuedBytes: 900,
+	return Store{Commits: 10, Failures: 3, Writes: 30, Failed: 2, Refused: 1, Bytes: 4000, Largest: 7, Queued: 8, QueuedBytes: 900, Size: 8192,
 		Bounds: []time.Duration{time.Millisecond, 10 * time.Millisecond}, Latency: []uint64{20, 5, 5}, LatencySum: 1500 * time.Millisecond}
 }
 
@@ -169,8 +170,10 @@ func TestStates(t *testing.T) {
 	m.Host("c.example", Host{})
 	text, _ := scrape(t, m, "text/plain")
 	got := ours(text, "rollcall_users_online", "rollcall_sessions", "rollcall_rosters_held", "rollcall_roster_copy", "rollcall_roster_journal",
-		"rollcall_outbox", "rollcall_mailbox", "rollcall_messages_in_progress", "rollcall_requests_waiting", "rollcall_service_breaker", "rollcall_roster_saves", "rollcall_roster_breaker", "rollcall_roster_requests", "rollcall_roster_fetches_waiting")
-	want := `rollcall_mailbox_messages{host="a.example"} 12
+		"rollcall_outbox", "rollcall_mailbox", "rollcall_archive", "rollcall_messages_in_progress", "rollcall_requests_waiting", "rollcall_service_breaker", "rollcall_roster_saves", "rollcall_roster_breaker", "rollcall_roster_requests", "rollcall_roster_fetches_waiting")
+	want := `rollcall_archive_messages{host="a.example"} 300
+rollcall_archives{host="a.example"} 7
+rollcall_mailbox_messages{host="a.example"} 12
 rollcall_mailboxes{host="a.example"} 4
 rollcall_messages_in_progress{host="a.example"} 5
 rollcall_outbox_bytes{host="a.example"} 1000

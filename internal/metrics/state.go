@@ -17,6 +17,8 @@ type Host struct {
 	Queues   func() Queues
 	// Mailboxes tells how many messages wait, as they were counted last, and for how many users.
 	Mailboxes func() (messages, users int)
+	// Archives tells how many messages are archived, as they were counted last, and of how many users.
+	Archives func() (messages, users int)
 	// Breakers has the states of the breakers of services other than that of rosters, by their labels.
 	Breakers func() map[string]string
 }
@@ -61,6 +63,7 @@ type states struct {
 	outboxes, largest            *prometheus.Desc
 	letters, requests            *prometheus.Desc
 	waiting, mailboxes           *prometheus.Desc
+	archived, archives           *prometheus.Desc
 	breakers                     *prometheus.Desc
 }
 
@@ -86,6 +89,8 @@ func newStates() *states {
 		requests:  desc("rollcall_requests_waiting", "Requests of clients that wait for the database, or for their turn."),
 		waiting:   desc("rollcall_mailbox_messages", "Messages in mailboxes, counted once a minute."),
 		mailboxes: desc("rollcall_mailboxes", "Users whose mailboxes are not empty, counted once a minute."),
+		archived:  desc("rollcall_archive_messages", "Messages in archives, counted once an hour."),
+		archives:  desc("rollcall_archives", "Users whose archives are not empty, counted once an hour."),
 		breakers:  desc("rollcall_service_breaker_state", "Requests to a service: 0 are made, 1 one is made to see whether it is back, 2 are not made.", "service"),
 	}
 }
@@ -99,7 +104,7 @@ func (s *states) set(name string, h Host) {
 // Describe implements prometheus.Collector.
 func (s *states) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{s.online, s.sessions, s.oldest, s.average, s.held, s.journal, s.unsaved, s.breaker, s.inFlight, s.inWaiting,
-		s.outboxes, s.largest, s.letters, s.requests, s.waiting, s.mailboxes, s.breakers} {
+		s.outboxes, s.largest, s.letters, s.requests, s.waiting, s.mailboxes, s.archived, s.archives, s.breakers} {
 		out <- d
 	}
 }
@@ -161,6 +166,11 @@ func (s *states) collectQueues(h Host, gauge func(d *prometheus.Desc, value floa
 		messages, users := h.Mailboxes()
 		gauge(s.waiting, float64(messages))
 		gauge(s.mailboxes, float64(users))
+	}
+	if h.Archives != nil {
+		messages, users := h.Archives()
+		gauge(s.archived, float64(messages))
+		gauge(s.archives, float64(users))
 	}
 	if h.Breakers != nil {
 		for service, state := range h.Breakers() {

@@ -12,6 +12,7 @@ type Store struct {
 	Writes, Failed, Refused, Bytes uint64 // writes, those that failed, those that found the queue full; bytes of the first
 	Largest                        int    // most writes of one transaction
 	Queued, QueuedBytes            int    // what waits
+	Size                           int64  // bytes of the database, as it was last looked at
 	// Latency has how many writes took no longer than each of Bounds, the last of them those that took longer than all; not
 	// added up. LatencySum is the time of all of them.
 	Bounds     []time.Duration
@@ -29,7 +30,7 @@ func (m *Metrics) Store(read func() Store) {
 type storeState struct {
 	read                                   func() Store
 	commits, failures, writes, bytes, took *prometheus.Desc
-	largest, queued, queuedBytes           *prometheus.Desc
+	largest, queued, queuedBytes, size     *prometheus.Desc
 }
 
 func newStoreState(read func() Store) *storeState {
@@ -46,12 +47,13 @@ func newStoreState(read func() Store) *storeState {
 		largest:     desc("rollcall_store_commit_writes_max", "Most writes of one transaction since the start."),
 		queued:      desc("rollcall_store_queue_writes", "Writes that wait for their transaction."),
 		queuedBytes: desc("rollcall_store_queue_bytes", "Bytes of writes that wait for their transaction."),
+		size:        desc("rollcall_store_size_bytes", "Size of the database, looked at once a minute."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (s *storeState) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.commits, s.failures, s.writes, s.bytes, s.took, s.largest, s.queued, s.queuedBytes} {
+	for _, d := range []*prometheus.Desc{s.commits, s.failures, s.writes, s.bytes, s.took, s.largest, s.queued, s.queuedBytes, s.size} {
 		out <- d
 	}
 }
@@ -72,6 +74,7 @@ func (s *storeState) Collect(out chan<- prometheus.Metric) {
 	tell(gauge, s.largest, float64(n.Largest))
 	tell(gauge, s.queued, float64(n.Queued))
 	tell(gauge, s.queuedBytes, float64(n.QueuedBytes))
+	tell(gauge, s.size, float64(n.Size))
 	buckets, all := map[float64]uint64{}, uint64(0)
 	for i, count := range n.Latency {
 		all += count

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"rollcall/internal/config"
 	"rollcall/internal/feature/archive"
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
@@ -23,11 +24,16 @@ func (s *Server) uids(ctx context.Context, h *virtualHost) (*host.UIDs, error) {
 
 // archive is the feature at a host whose messages are stored.
 func (s *Server) archive(h *virtualHost) host.Feature {
-	c := h.cfg.Archive
-	return archive.New(archive.Options{
-		Host: h.cfg.Name, Archive: s.messages(h), Prefs: s.values(), UIDs: h.uids, Default: archive.Policy(c.Default),
-		InRoster: h.lists, MaxAge: c.MaxAge, MaxMessages: c.MaxMessages, OutboxBytes: s.cfg.Limits.OutboxBytes, Log: h.log,
+	h.archives = archive.New(archive.Options{
+		Host: h.cfg.Name, Archive: s.messages(h), Prefs: s.values(), UIDs: h.uids, Tuning: kept(h.cfg),
+		InRoster: h.lists, OutboxBytes: s.cfg.Limits.OutboxBytes, Log: h.log,
 	})
+	return h.archives.Feature()
+}
+
+// kept is what a host's configuration says of its archives.
+func kept(c config.Host) archive.Tuning {
+	return archive.Tuning{Default: archive.Policy(c.Archive.Default), MaxAge: c.Archive.MaxAge, MaxMessages: c.Archive.MaxMessages}
 }
 
 // lists tells whether a user has somebody among their contacts, as they were last known: nobody is asked.

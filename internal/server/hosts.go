@@ -9,6 +9,7 @@ import (
 
 	"rollcall/internal/auth"
 	"rollcall/internal/config"
+	"rollcall/internal/feature/archive"
 	"rollcall/internal/feature/lease"
 	"rollcall/internal/host"
 	"rollcall/internal/metrics"
@@ -33,7 +34,8 @@ type virtualHost struct {
 	members  *members
 	counted  *counted
 	uids     *host.UIDs // of archived messages; nil when there are none
-	users    *users     // nil where users have no accounts here
+	archives *archive.Archives
+	users    *users // nil where users have no accounts here
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -45,7 +47,7 @@ const storedRosters = 1_000_000
 // addHost builds the host that is number i in the configuration.
 func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	log := s.log.With("host", c.Name)
-	h := &virtualHost{cfg: c, log: log, counted: &counted{store: s.store, host: c.Name, log: log}}
+	h := &virtualHost{cfg: c, log: log, counted: &counted{store: s.store, host: c.Name, log: log, size: &s.storeSize}}
 	h.metrics = s.metrics.Host(c.Name, h.state())
 	h.services = newServices(h.metrics)
 	s.hosts = append(s.hosts, h)

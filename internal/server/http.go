@@ -153,7 +153,7 @@ func (h *virtualHost) status() admin.HostStatus {
 	return admin.HostStatus{
 		Users: c.Online, Sessions: h.host.SessionCount(),
 		Rosters: admin.RosterCounts{Known: c.Online - c.Unknown, Stale: c.Stale, Unknown: c.Unknown, Kept: c.Kept, Held: c.Held},
-		Service: h.serviceStatus(), Services: h.services.statuses(), Messages: h.counted.status(),
+		Service: h.serviceStatus(), Services: h.services.statuses(), Messages: h.messageStatus(),
 	}
 }
 

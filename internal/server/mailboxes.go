@@ -19,6 +19,8 @@ type counted struct {
 	host  string
 	log   *slog.Logger
 
+	size *atomic.Int64 // of the database, which all hosts share
+
 	stored, refused atomic.Uint64
 	messages, users atomic.Int64 // as they were counted last
 }
@@ -47,6 +49,11 @@ func (c *counted) run(ctx context.Context) error {
 		default:
 			c.messages.Store(int64(messages))
 			c.users.Store(int64(users))
+		}
+		if n, err := c.store.Size(ctx); err == nil {
+			c.size.Store(n)
+		} else if ctx.Err() == nil {
+			c.log.Warn("it is not known how large the database is", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -87,10 +94,14 @@ func messageResult(err error) string {
 	return "other"
 }
 
-func (c *counted) status() *admin.MessageStatus {
+func (h *virtualHost) messageStatus() *admin.MessageStatus {
+	c := h.counted
 	m := &admin.MessageStatus{Stored: c.stored.Load(), Refused: c.refused.Load()}
 	if c.store != nil {
 		m.Waiting, m.Recipients = c.waiting()
+	}
+	if h.archives != nil {
+		m.Archived, m.Archives = h.archives.Kept()
 	}
 	return m
 }
@@ -101,7 +112,7 @@ func (s *Server) databaseStatus() *admin.DatabaseStatus {
 		return nil
 	}
 	n := s.store.Stats()
-	d := &admin.DatabaseStatus{Commits: n.Commits, Failures: n.Failures, Writes: n.Writes, Failed: n.Failed + n.Refused, Queued: n.Queued, QueuedBytes: n.QueuedBytes}
+	d := &admin.DatabaseStatus{Commits: n.Commits, Failures: n.Failures, Writes: n.Writes, Failed: n.Failed + n.Refused, Queued: n.Queued, QueuedBytes: n.QueuedBytes, Bytes: s.storeSize.Load()}
 	if n.Writes > 0 {
 		d.MeanMillis = float64(n.LatencySum.Milliseconds()) / float64(n.Writes)
 	}

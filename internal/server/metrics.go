@@ -18,6 +18,7 @@ func (h *virtualHost) state() metrics.Host {
 		Service:   h.serviceState,
 		Queues:    h.queues,
 		Mailboxes: h.mailboxes(),
+		Archives:  h.kept(),
 		Breakers:  func() map[string]string { return h.services.breakers() },
 	}
 }
@@ -35,11 +36,24 @@ func (h *virtualHost) mailboxes() func() (messages, users int) {
 	return h.counted.waiting
 }
 
+// kept tells what is in a host's archives, where there are any.
+func (h *virtualHost) kept() func() (messages, users int) {
+	if h.counted.store == nil {
+		return nil
+	}
+	return func() (messages, users int) {
+		if h.archives == nil {
+			return 0, 0
+		}
+		return h.archives.Kept()
+	}
+}
+
 // storeState is what is read of the database when somebody scrapes.
 func (s *Server) storeState() metrics.Store {
 	n := s.store.Stats()
 	return metrics.Store{Commits: n.Commits, Failures: n.Failures, Writes: n.Writes, Failed: n.Failed, Refused: n.Refused, Bytes: n.Bytes,
-		Largest: n.LargestGroup, Queued: n.Queued, QueuedBytes: n.QueuedBytes,
+		Largest: n.LargestGroup, Queued: n.Queued, QueuedBytes: n.QueuedBytes, Size: s.storeSize.Load(),
 		Bounds: store.LatencyBounds[:], Latency: n.Latency[:], LatencySum: n.LatencySum}
 }
 

@@ -79,6 +79,8 @@ var parts = []part{
 		func(h *virtualHost, next config.Host) bool { return h.cfg.Auth.Method == next.Auth.Method }, (*Server).otherAuth},
 	{table("profile"),
 		func(h *virtualHost, next config.Host) bool { return h.profiles != nil && next.Profile.URL != "" }, (*Server).otherProfiles},
+	{table("archive"), // where there is none there is nothing to do
+		func(*virtualHost, config.Host) bool { return true }, (*Server).otherArchive},
 	{table("webhooks"),
 		func(h *virtualHost, next config.Host) bool { return h.webhooks != nil && next.Webhooks.URL != "" }, (*Server).otherWebhooks},
 }
@@ -162,6 +164,14 @@ func (s *Server) otherProfiles(h *virtualHost, next *config.Config, i int) (swap
 		return swap{}, err
 	}
 	return swap{func() { h.profiles.source.replace(client) }, client.Close}, nil
+}
+
+func (s *Server) otherArchive(h *virtualHost, next *config.Config, i int) (swap, error) {
+	return swap{func() {
+		if h.archives != nil {
+			h.archives.Tune(kept(next.Hosts[i]))
+		}
+	}, func() {}}, nil
 }
 
 func (s *Server) otherWebhooks(h *virtualHost, next *config.Config, i int) (swap, error) {

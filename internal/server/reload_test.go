@@ -134,3 +134,31 @@ func TestReloadOfWhatCannotChange(t *testing.T) {
 		}
 	})
 }
+
+// What is archived of users who have said nothing is as the file says now.
+func TestReloadArchive(t *testing.T) {
+	o := xmpptest.Options{Disk: xmpptest.NewDisk(nil)}
+	reloaded(t, o, func(t *testing.T, w *xmpptest.World, service *xmpptest.Service, john *xmpptest.Client) {
+		ask := func(xml, want string) {
+			t.Helper()
+			if err := john.Send(xml); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := john.Receive(t.Context()); err != nil || !strings.Contains(got.String(), want) {
+				t.Errorf("%v, %v; want %s", got, err, want)
+			}
+		}
+		count := func(n string) {
+			t.Helper()
+			ask("<message to='john@localhost/phone' type='chat'><body>1</body></message>", "<body>1</body>")
+			ask("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'><max>0</max></set></query></iq>", "<count>"+n+"</count>")
+		}
+		count("1")
+		o.HostConfig = []string{`archive.default = "never"`}
+		if live, err := w.Reload(o); err != nil || !slices.Equal(live, []string{"host.archive.default of localhost"}) {
+			t.Errorf("reloaded %v, %v", live, err)
+		}
+		ask("<iq type='get' id='p'><prefs xmlns='urn:xmpp:mam:2'/></iq>", "default='never'")
+		count("1")
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/admin"
@@ -65,6 +66,7 @@ type Server struct {
 	turns     *certs.Turns     // of TLS handshakes
 	clientCAs *certs.ClientCAs // nil: clients are asked for no certificate
 	store     *store.Store
+	storeSize atomic.Int64 // bytes, as they were looked at last
 	guard     *auth.Guard
 	metrics   *metrics.Metrics
 	c2s       *c2s.Server

@@ -169,3 +169,6 @@ func (s *Store) dropIdle() {
 	s.db.SetMaxIdleConns(-1)
 	s.db.SetMaxIdleConns(s.db.Stats().MaxOpenConnections)
 }
+
+const postgresSize = `SELECT COALESCE(SUM(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
+	JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind = 'r'`

@@ -185,3 +185,5 @@ func bare(err error) error {
 	}
 	return err
 }
+
+const sqliteSize = `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`

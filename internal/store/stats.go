@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
 // Stats are numbers of the queue of writes, and of what was read. All but Queued and QueuedBytes count from Open on.
 type Stats struct {
@@ -37,4 +41,18 @@ func (s *Stats) latency(d time.Duration) {
 	}
 	s.Latency[i]++
 	s.LatencySum += d
+}
+
+// Size tells how many bytes the database has: of SQLite the file without its log, of PostgreSQL the tables of the schema with their
+// indexes. It reads no table.
+func (s *Store) Size(ctx context.Context) (bytes int64, err error) {
+	query := sqliteSize
+	if s.remote {
+		query = postgresSize
+	}
+	err = s.read(ctx, func(ctx context.Context) error { return s.db.QueryRowContext(ctx, query).Scan(&bytes) })
+	if err != nil {
+		return 0, fmt.Errorf("store: the size of the database: %w", err)
+	}
+	return bytes, nil
 }

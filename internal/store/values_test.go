@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +146,74 @@ func TestUpdateValueIsAtomic(t *testing.T) {
 		}
 		if _, err := s.Value(t.Context(), k); !errors.Is(err, ErrNotFound) {
 			t.Errorf("nil removes: %v", err)
+		}
+	})
+}
+
+// What personal eventing does: one value has the names of all nodes, which are added by many at a time, and each node a value of its own,
+// as large as values may be, by a name with anything in it.
+func TestNodes(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		key := func(name string) Key { return Key{"localhost", "john", "pep", name} }
+		names := []string{"urn:xmpp:avatar:data", "a%b_c'd\"e\\f", "N\u00e4he", "n", strings.Repeat("\U0001F34E", (MaxName-1)/4)}
+		var wg sync.WaitGroup
+		for i, name := range names {
+			wg.Go(func() {
+				value := bytes.Repeat([]byte{0, byte(i), 0xff, '\\'}, 200<<10)
+				err := s.UpdateValue(ctx, key("list"), 0, func(old []byte) ([]byte, error) { return append(old, name+"\n"...), nil })
+				if err := errors.Join(err, s.SetValue(ctx, key("n"+name), []byte("old"), 0), s.SetValue(ctx, key("n"+name), value, 0)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		list, err := s.Value(ctx, key("list"))
+		if got := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n"); err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(names))) {
+			t.Errorf("the names are %q, %v", got, err)
+		}
+		var listed []string
+		for v, err := range s.Values(ctx, "localhost", "john", "pep", "n") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.Index(names, v.Name[1:])
+			if i < 0 || !bytes.Equal(v.Value, bytes.Repeat([]byte{0, byte(i), 0xff, '\\'}, 200<<10)) {
+				t.Errorf("%q has %d bytes", v.Name, len(v.Value))
+			}
+			listed = append(listed, v.Name[1:])
+		}
+		if !slices.Equal(listed, slices.Sorted(slices.Values(names))) {
+			t.Errorf("listed are %q", listed)
+		}
+		for _, name := range names { // a node goes, and then its name
+			err := s.UpdateValue(ctx, key("list"), 0, func(old []byte) ([]byte, error) { return bytes.ReplaceAll(old, []byte(name+"\n"), nil), nil })
+			if err := errors.Join(s.RemoveValue(ctx, key("n"+name)), err); err != nil {
+				t.Error(err)
+			}
+		}
+		for v := range s.Values(ctx, "localhost", "john", "pep", "") {
+			if v.Name != "list" || len(v.Value) != 0 {
+				t.Errorf("%q is left, with %d bytes", v.Name, len(v.Value))
+			}
+		}
+	})
+}
+
+// The database knows how large it is.
+func TestSize(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *Store) {
+		before, err := s.Size(t.Context())
+		if err != nil || before <= 0 {
+			t.Fatal(before, err)
+		}
+		incompressible := make([]byte, MaxValue)
+		rand.NewChaCha8([32]byte{}).Read(incompressible)
+		if err := s.SetValue(t.Context(), Key{"h", "u", "x", ""}, incompressible, 0); err != nil {
+			t.Fatal(err)
+		}
+		if after, err := s.Size(t.Context()); err != nil || after < before+MaxValue {
+			t.Errorf("%d bytes, and %d with a value of %d, %v", before, after, MaxValue, err)
 		}
 	})
 }

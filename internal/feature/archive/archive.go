@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/host"
@@ -39,29 +40,50 @@ type Options struct {
 	Archive store.Archive
 	Prefs   store.Values
 	UIDs    *host.UIDs
-	Default Policy // of users who have not said otherwise
+	Tuning  Tuning // at first
 	// InRoster tells whether a user has somebody among their contacts; known is false when the roster is not known. It may wait
 	// for a store, no longer than ctx.
-	InRoster func(ctx context.Context, user string, somebody jid.JID) (is, known bool)
-	// MaxAge and MaxMessages bound each archive; 0 is no bound. What is too much goes within an hour.
-	MaxAge      time.Duration
-	MaxMessages int
+	InRoster    func(ctx context.Context, user string, somebody jid.JID) (is, known bool)
 	OutboxBytes int // what may wait for a client
 	Log         *slog.Logger
 }
 
-type archive struct {
-	opts     Options
-	prefs    cache
-	lines    lines
-	standard *prefs // of those who have said nothing
+// Tuning is what may change while the host runs.
+type Tuning struct {
+	Default Policy // of users who have not said otherwise
+	// MaxAge and MaxMessages bound each archive; 0 is no bound. What is too much goes within an hour.
+	MaxAge      time.Duration
+	MaxMessages int
+}
+
+// Archives is the feature at one virtual host.
+type Archives struct {
+	opts   Options
+	tuning atomic.Pointer[Tuning]
+	prefs  cache
+	lines  lines
+
+	messages, users atomic.Int64 // as they were counted last
 }
 
 // New makes the feature.
-func New(o Options) host.Feature {
-	a := &archive{opts: o, standard: &prefs{Default: o.Default}}
+func New(o Options) *Archives {
+	a := &Archives{opts: o}
+	a.Tune(o.Tuning)
 	a.prefs.init(a.readPrefs)
 	a.lines.init(o.OutboxBytes, a.answer)
+	return a
+}
+
+// Tune changes what may change. It may be called by any goroutine.
+func (a *Archives) Tune(t Tuning) { a.tuning.Store(&t) }
+
+// Kept tells how many messages are in the host's archives, and of how many users these are, as they were counted last: a minute after
+// the start, and once an hour.
+func (a *Archives) Kept() (messages, users int) { return int(a.messages.Load()), int(a.users.Load()) }
+
+// Feature gives what is to be added to the host.
+func (a *Archives) Feature() host.Feature {
 	key := func(t host.Target, typ, local string) host.IQKey {
 		return host.IQKey{Target: t, Type: typ, Space: ns.MAM, Local: local}
 	}
@@ -98,14 +120,14 @@ func refuse(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 }
 
 // archived says in whose archives a message is to be.
-func (a *archive) archived(ctx context.Context, p *host.Passage) (done bool, err error) {
+func (a *Archives) archived(ctx context.Context, p *host.Passage) (done bool, err error) {
 	if err := a.decide(ctx, p, host.Recipient, p.To, p.From); err != nil {
 		return true, err
 	}
 	return false, a.decide(ctx, p, host.Sender, p.From, p.To)
 }
 
-func (a *archive) decide(ctx context.Context, p *host.Passage, o host.Owner, owner, other jid.JID) error {
+func (a *Archives) decide(ctx context.Context, p *host.Passage, o host.Owner, owner, other jid.JID) error {
 	if owner.Domain() != a.opts.Host || owner.Local() == "" {
 		return nil
 	}
@@ -114,6 +136,9 @@ func (a *archive) decide(ctx context.Context, p *host.Passage, o host.Owner, own
 		return errUnknown
 	}
 	policy := ps.of(other)
+	if policy == "" {
+		policy = a.tuning.Load().Default
+	}
 	if policy == Roster {
 		// Of a roster that is not known nothing follows: a message that is kept too much can be deleted, one that is not is lost.
 		if is, known := a.opts.InRoster(ctx, owner.Local(), other.Bare()); known && !is {
@@ -130,14 +155,14 @@ func (a *archive) decide(ctx context.Context, p *host.Passage, o host.Owner, own
 var errUnknown = stanza.NewError(stanza.ResourceConstraint, "the server cannot read just now what is to be archived; try again later")
 
 // metadata tells the ends of an archive (section 5).
-func (a *archive) metadata(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+func (a *Archives) metadata(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 	return iq.Later(func(ctx context.Context) (*xmlstream.Element, error) {
 		m, err := a.ends(ctx, iq.From.Local())
 		return m, a.failed(iq.From, err)
 	})
 }
 
-func (a *archive) ends(ctx context.Context, user string) (*xmlstream.Element, error) {
+func (a *Archives) ends(ctx context.Context, user string) (*xmlstream.Element, error) {
 	m := xmlstream.New(ns.MAM, "metadata")
 	first, last, err := a.opts.Archive.MessageBounds(ctx, a.opts.Host, user)
 	if errors.Is(err, store.ErrNotFound) {
@@ -154,7 +179,7 @@ func (a *archive) ends(ctx context.Context, user string) (*xmlstream.Element, er
 
 // bound tells a client that has its resource bound as it signs in "the state of the user's message archive at the precise time
 // of resource binding" (XEP-0386 section 3.2).
-func (a *archive) bound(ctx context.Context, s *session.Session, _ *xmlstream.Element) *xmlstream.Element {
+func (a *Archives) bound(ctx context.Context, s *session.Session, _ *xmlstream.Element) *xmlstream.Element {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	m, err := a.ends(ctx, s.JID().Local())
@@ -165,17 +190,13 @@ func (a *archive) bound(ctx context.Context, s *session.Session, _ *xmlstream.El
 	return m
 }
 
-func (a *archive) opened(_ context.Context, s *session.Session) { a.prefs.drop(s.JID().Local()) }
+func (a *Archives) opened(_ context.Context, s *session.Session) { a.prefs.drop(s.JID().Local()) }
 
-func (a *archive) closed(_ context.Context, s *session.Session) { a.lines.drop(s) }
+func (a *Archives) closed(_ context.Context, s *session.Session) { a.lines.drop(s) }
 
 // run takes out of the archives what is too much, until ctx is done, and waits for the queries.
-func (a *archive) run(ctx context.Context) error {
+func (a *Archives) run(ctx context.Context) error {
 	defer a.lines.stop()
-	if a.opts.MaxAge <= 0 && a.opts.MaxMessages <= 0 {
-		<-ctx.Done()
-		return nil
-	}
 	timer := time.NewTimer(trimFirst)
 	defer timer.Stop()
 	for {
@@ -196,20 +217,22 @@ const (
 	trimEvery = time.Hour   // after the last time
 )
 
-// trim goes through the archives one by one.
-func (a *archive) trim(ctx context.Context) error {
+// trim goes through the archives one by one, and counts what is left: by an index, of which it reads the part of one user at a time.
+func (a *Archives) trim(ctx context.Context) error {
+	t := a.tuning.Load()
 	keep := -1
-	if a.opts.MaxMessages > 0 {
-		keep = a.opts.MaxMessages
+	if t.MaxMessages > 0 {
+		keep = t.MaxMessages
 	}
 	gone, of := 0, 0
+	messages, users := 0, 0
 	for user, err := range a.opts.Archive.Archives(ctx, a.opts.Host) {
 		if err != nil {
 			return err
 		}
 		var before time.Time
-		if a.opts.MaxAge > 0 {
-			before = time.Now().Add(-a.opts.MaxAge)
+		if t.MaxAge > 0 {
+			before = time.Now().Add(-t.MaxAge)
 		}
 		n, err := a.opts.Archive.TrimMessages(ctx, a.opts.Host, user, before, keep)
 		if err != nil {
@@ -219,7 +242,14 @@ func (a *archive) trim(ctx context.Context) error {
 			gone += n
 			of++
 		}
+		if n, err = a.opts.Archive.CountMessages(ctx, a.opts.Host, user, store.Query{}); err != nil {
+			return err
+		}
+		messages += n
+		users++
 	}
+	a.messages.Store(int64(messages))
+	a.users.Store(int64(users))
 	if gone > 0 {
 		a.opts.Log.Info("old messages taken out of the archives", "messages", gone, "users", of)
 	}
@@ -228,7 +258,7 @@ func (a *archive) trim(ctx context.Context) error {
 
 // failed is what is said of a store that cannot be used now: a client may try again. Other errors are faults of ours, or are
 // for the client as they are.
-func (a *archive) failed(from jid.JID, err error) error {
+func (a *Archives) failed(from jid.JID, err error) error {
 	if err == nil || !store.Passes(err) {
 		return err
 	}

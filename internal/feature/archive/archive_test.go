@@ -31,7 +31,7 @@ func parse(t testing.TB, xml string) *xmlstream.Element {
 	return el
 }
 
-func newArchive(t testing.TB, o store.Options) (*archive, *store.Store) {
+func newArchive(t testing.TB, o store.Options) (*Archives, *store.Store) {
 	t.Helper()
 	s, err := store.Open(t.Context(), o)
 	if err != nil {
@@ -42,14 +42,11 @@ func newArchive(t testing.TB, o store.Options) (*archive, *store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &archive{opts: Options{Host: "localhost", Archive: s, Prefs: s, UIDs: uids, OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)},
-		standard: &prefs{Default: Always}}
-	a.prefs.init(a.readPrefs)
-	return a, s
+	return New(Options{Host: "localhost", Archive: s, Prefs: s, UIDs: uids, Tuning: Tuning{Default: Always}, OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)}), s
 }
 
 // everyStore runs a test on both databases.
-func everyStore(t *testing.T, test func(t *testing.T, a *archive, s *store.Store)) {
+func everyStore(t *testing.T, test func(t *testing.T, a *Archives, s *store.Store)) {
 	t.Run("sqlite", func(t *testing.T) {
 		a, s := newArchive(t, store.Options{})
 		test(t, a, s)
@@ -79,7 +76,7 @@ func fill(t interface{ Fatal(...any) }, s *store.Store, user string, first, n in
 }
 
 // page asks for a page as a client does, and gives the numbers of its messages, and its ends.
-func (a *archive) page(ctx context.Context, user string, query *xmlstream.Element) (numbers []int, first, last string, complete bool, err error) {
+func (a *Archives) page(ctx context.Context, user string, query *xmlstream.Element) (numbers []int, first, last string, complete bool, err error) {
 	q, err := parseQuery(query)
 	if err != nil {
 		return nil, "", "", false, err
@@ -104,7 +101,7 @@ func (a *archive) page(ctx context.Context, user string, query *xmlstream.Elemen
 // fields of the form, while messages are added at its end and go from its beginning. A page that begins after one that has gone is
 // not to be had, and who then begins anew misses nothing that is there.
 func TestPaging(t *testing.T) {
-	everyStore(t, func(t *testing.T, a *archive, s *store.Store) {
+	everyStore(t, func(t *testing.T, a *Archives, s *store.Store) {
 		users := 0
 		rapid.Check(t, func(r *rapid.T) {
 			users++
@@ -124,7 +121,7 @@ func TestPaging(t *testing.T) {
 
 type walk struct {
 	context.Context
-	a          *archive
+	a          *Archives
 	s          *store.Store
 	user, with string
 	there      []int // the numbers of those in the archive
@@ -339,6 +336,23 @@ func FuzzQuery(f *testing.F) {
 		}
 		if of.Limit < 0 || of.Limit > pageMost || len(of.IDs) > maxIDs || of.Limit == 0 != q.count {
 			t.Fatalf("%s: %+v", data, of)
+		}
+	})
+}
+
+// What is kept follows what was tuned last, and is counted as archives are gone through.
+func TestTune(t *testing.T) {
+	everyStore(t, func(t *testing.T, a *Archives, s *store.Store) {
+		fill(t, s, "john", 0, 5)
+		fill(t, s, "marie", 0, 2)
+		for _, want := range []struct{ most, messages, users int }{{0, 7, 2}, {3, 5, 2}, {1, 2, 2}} {
+			a.Tune(Tuning{Default: Always, MaxMessages: want.most})
+			if err := a.trim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if messages, users := a.Kept(); messages != want.messages || users != want.users {
+				t.Errorf("of %d at most %d messages of %d users are kept, want %d of %d", want.most, messages, users, want.messages, want.users)
+			}
 		}
 	})
 }

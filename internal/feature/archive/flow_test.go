@@ -3,7 +3,9 @@ package archive
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +45,10 @@ func (p *plenty) MessageBounds(context.Context, string, string) (first, last sto
 	return store.Mark{ID: 1, At: time.Unix(1, 0)}, store.Mark{ID: 2, At: time.Unix(2, 0)}, nil
 }
 
+func (p *plenty) Archives(context.Context, string) iter.Seq2[string, error] {
+	return maps.All(map[string]error{})
+}
+
 func (p *plenty) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,7 +71,7 @@ func newFlow(t *testing.T, size int) (*host.Host, *plenty) {
 		t.Fatal(err)
 	}
 	p := &plenty{size: size}
-	f := New(Options{Host: "localhost", Archive: p, UIDs: uids, Default: Always, OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+	f := New(Options{Host: "localhost", Archive: p, UIDs: uids, Tuning: Tuning{Default: Always}, OutboxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)}).Feature()
 	h := hosttest.New(t, host.NewRegistry(), host.Options{Features: []host.Feature{f}, Resume: time.Minute})
 	h.Start()
 	return h, p
@@ -177,7 +183,7 @@ func TestMetadataInline(t *testing.T) {
 }
 
 func TestDisco(t *testing.T) {
-	got := New(Options{OutboxBytes: 1 << 20}).Disco
+	got := New(Options{OutboxBytes: 1 << 20}).Feature().Disco
 	want := []string{"urn:xmpp:mam:2", "urn:xmpp:mam:2#extended", "urn:xmpp:mam:2#groupchat-field", "urn:xmpp:sid:0"}
 	if !slices.Equal(got.Account, want) || got.Host != nil {
 		t.Errorf("%q, %q", got.Account, got.Host)

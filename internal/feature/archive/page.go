@@ -15,7 +15,7 @@ import (
 )
 
 // query takes a query in: what is wrong with it is answered at once, and the rest when its turn comes.
-func (a *archive) query(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+func (a *Archives) query(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 	q, err := parseQuery(iq.Payload())
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (a *archive) query(_ context.Context, iq *host.IQ) (*xmlstream.Element, err
 const requestCost = 512
 
 // answer answers a query. A fault in it is answered, and logged.
-func (a *archive) answer(r *request, fly func(int) func()) {
+func (a *Archives) answer(r *request, fly func(int) func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.opts.Log.Error("panic while answering a query", "panic", p, "stack", string(debug.Stack()))
@@ -58,7 +58,7 @@ func (a *archive) answer(r *request, fly func(int) func()) {
 }
 
 // read reads a page and makes its <fin/>.
-func (a *archive) read(ctx context.Context, r *request) (page []store.Message, fin *xmlstream.Element, err error) {
+func (a *Archives) read(ctx context.Context, r *request) (page []store.Message, fin *xmlstream.Element, err error) {
 	user := r.iq.From.Local()
 	q, must, err := r.stored(a.opts.UIDs)
 	if err == nil && len(must) > 0 {
@@ -104,7 +104,7 @@ func (a *archive) read(ctx context.Context, r *request) (page []store.Message, f
 
 // send sends the messages of a page; false when the session has ended. They are followed, so that the host does not take them
 // for messages to the user that a session has lost (XEP-0198): who comes back asks again.
-func (a *archive) send(r *request, page []store.Message, fly func(int) func()) bool {
+func (a *Archives) send(r *request, page []store.Message, fly func(int) func()) bool {
 	if len(page) == 0 {
 		return true
 	}
@@ -135,7 +135,7 @@ func (a *archive) send(r *request, page []store.Message, fly func(int) func()) b
 }
 
 // result is a message of a page (section 4.2). It is from whom the query was sent to, as the answer is.
-func (a *archive) result(r *request, m store.Message) stanza.Wire {
+func (a *Archives) result(r *request, m store.Message) stanza.Wire {
 	b := make([]byte, 0, len(m.Stanza)+600)
 	attr := func(name, value string) {
 		b = append(append(append(b, ' '), name...), "='"...)

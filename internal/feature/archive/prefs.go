@@ -24,7 +24,7 @@ const (
 
 // prefs are what a user has said is to be archived (XEP-0441). They are not changed once they are made.
 type prefs struct {
-	Default       Policy
+	Default       Policy // "": the user has said nothing
 	Always, Never map[jid.JID]struct{}
 }
 
@@ -107,15 +107,15 @@ func parseList(el *xmlstream.Element, name string) (map[jid.JID]struct{}, error)
 	return all, nil
 }
 
-func (a *archive) key(user string) store.Key {
+func (a *Archives) key(user string) store.Key {
 	return store.Key{Host: a.opts.Host, Username: user, Space: "archive", Name: "prefs"}
 }
 
 // readPrefs reads what a user has said.
-func (a *archive) readPrefs(ctx context.Context, user string) (*prefs, error) {
+func (a *Archives) readPrefs(ctx context.Context, user string) (*prefs, error) {
 	value, err := a.opts.Prefs.Value(ctx, a.key(user))
 	if errors.Is(err, store.ErrNotFound) {
-		return a.standard, nil
+		return &prefs{}, nil
 	}
 	var p *prefs
 	if err == nil {
@@ -141,18 +141,21 @@ func decodePrefs(value []byte) (*prefs, error) {
 	return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 }
 
-func (a *archive) showPrefs(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+func (a *Archives) showPrefs(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 	return iq.Later(func(ctx context.Context) (*xmlstream.Element, error) {
 		p, err := a.readPrefs(ctx, iq.From.Local())
 		if err != nil {
 			return nil, a.failed(iq.From, err)
+		}
+		if p.Default == "" {
+			p = &prefs{Default: a.tuning.Load().Default}
 		}
 		return p.element(), nil
 	})
 }
 
 // setPrefs counts for the messages that come after its answer.
-func (a *archive) setPrefs(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+func (a *Archives) setPrefs(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 	p, err := parsePrefs(iq.Payload())
 	if err != nil {
 		return nil, err
