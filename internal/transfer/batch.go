@@ -185,16 +185,22 @@ func (im *Importer) post(ctx context.Context, r *record) error {
 	return nil
 }
 
-// posted counts the messages in the user's mailbox by their hashes.
+// posted counts those of the user's messages, by their hashes, that are in the mailbox. Of others there it remembers nothing.
 func (im *Importer) posted(ctx context.Context, r *record) (map[[sha256.Size]byte]int, error) {
-	there := map[[sha256.Size]byte]int{}
+	there := make(map[[sha256.Size]byte]int, len(r.messages))
+	for _, e := range r.messages {
+		there[sha256.Sum256(e.Stanza)] = 0
+	}
 	for after := store.ID(0); ; {
 		page, err := im.o.Store.Waiting(ctx, r.user.Domain(), r.user.Local(), after, 0)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range page.Messages {
-			there[sha256.Sum256(m.Stanza)]++
+			sum := sha256.Sum256(m.Stanza)
+			if n, asked := there[sum]; asked {
+				there[sum] = n + 1
+			}
 			after = m.ID
 		}
 		if !page.More {

@@ -1,6 +1,8 @@
 package last
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -24,13 +26,14 @@ type fakeStore struct {
 	values map[string]string // by username
 	writes int
 	fail   error
+	pace   time.Duration // of a write; 0: a millisecond
 }
 
 type others interface{ store.Values }
 
 func (f *fakeStore) SetValue(ctx context.Context, k store.Key, value []byte, _ int) error {
 	select {
-	case <-time.After(time.Millisecond):
+	case <-time.After(cmp.Or(f.pace, time.Millisecond)):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -118,6 +121,32 @@ func TestEndsAreWritten(t *testing.T) {
 			t.Errorf("after the end %d were written, %d are left", f.writes, len(l.moments.pending))
 		}
 	})
+}
+
+// What the end of the host cuts off is written all the same, and nobody is told of something that has not happened; what is not is told.
+func TestEndWhileItIsWritten(t *testing.T) {
+	for name, pace := range map[string]time.Duration{"slow": time.Second, "too slow": 2 * goodbyeTime} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				l := newLast(&fakeStore{pace: pace})
+				l.opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- l.run(ctx) }()
+				s := newSession(t.Context(), "john@localhost/r")
+				l.moments.begin(s)
+				l.ended(s, time.Now(), "")
+				time.Sleep(time.Millisecond) // it is being written
+				cancel()
+				<-done
+				written := len(l.moments.waiting()) == 0
+				if written != (pace < goodbyeTime) || written != (log.Len() == 0) {
+					t.Errorf("written: %v; the log: %s", written, &log)
+				}
+			})
+		})
+	}
 }
 
 // A store that is down does not keep the host from stopping, nor what waits from being bounded.

@@ -195,18 +195,24 @@ func (l *last) run(ctx context.Context) error {
 		case <-l.moments.wake:
 		case <-again.C:
 		}
-		if ctx.Err() == nil && !l.write(ctx) {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := l.write(ctx); err != nil && ctx.Err() == nil { // what was cut off by the end is written below
+			l.opts.Log.Warn("when users were last there is not written yet", "error", err)
 			again.Reset(writeAgain)
 		}
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTime)
 	defer cancel()
-	l.write(bounded)
+	if err := l.write(bounded); err != nil {
+		l.opts.Log.Warn("when users were last there is not written", "users", len(l.moments.waiting()), "error", err)
+	}
 	return nil
 }
 
-// write writes what is pending, and tells whether it could.
-func (l *last) write(ctx context.Context) bool {
+// write writes what is pending. The error is that of the first that could not be written; then the rest is left for later.
+func (l *last) write(ctx context.Context) error {
 	var all sync.WaitGroup
 	var failed error
 	var mu sync.Mutex
@@ -233,8 +239,5 @@ func (l *last) write(ctx context.Context) bool {
 		})
 	}
 	all.Wait()
-	if failed != nil {
-		l.opts.Log.Warn("when users were last there is not written yet", "error", failed)
-	}
-	return failed == nil
+	return failed
 }
