@@ -70,9 +70,9 @@ type Sender struct {
 	o         Options // but for what is in to
 	to        atomic.Pointer[destination]
 	transport *http.Transport
-	wake      chan struct{} // has one when something was added
-	overflow  atomic.Int64  // events that found no room since that was last said
-	said      atomic.Int64  // when, in seconds since 1970
+	wake      chan struct{}             // has one when something was added
+	overflow  atomic.Int64              // events that found no room since that was last said
+	said      atomic.Pointer[time.Time] // when; nil: not yet
 }
 
 // destination is where events go, and how.
@@ -176,8 +176,8 @@ func (s *Sender) signal() {
 // lost counts an event that could not be kept, and says so once a minute.
 func (s *Sender) lost(err error) {
 	s.o.Told("overflow")
-	n, now := s.overflow.Add(1), time.Now().Unix()
-	if last := s.said.Load(); now-last >= 60 && s.said.CompareAndSwap(last, now) {
+	n, now := s.overflow.Add(1), time.Now()
+	if last := s.said.Load(); (last == nil || now.Sub(*last) >= time.Minute) && s.said.CompareAndSwap(last, &now) {
 		s.overflow.Add(-n)
 		s.o.Log.Error("events for the application were lost", "events", n, "error", err)
 	}
