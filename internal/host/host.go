@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"rollcall/internal/jid"
+	"rollcall/internal/lines"
 	"rollcall/internal/metrics"
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
@@ -50,7 +51,7 @@ type Host struct {
 	online   online
 	past     past
 	sessions session.Options
-	later    later
+	later    *lines.Lines[jid.JID] // requests that were put off, by sender
 	boxes    boxes
 	log      *slog.Logger
 
@@ -73,7 +74,7 @@ func New(ctx context.Context, r *Registry, o Options) (*Host, error) {
 	}
 	h := &Host{jid: j, opts: o, index: newIndex(o.Features), registry: r, log: o.Log.With("host", o.Name)}
 	h.ctx, h.cancel = context.WithCancel(ctx)
-	h.later.init()
+	h.later = lines.New[jid.JID](deferrals)
 	h.opts.Unacked = cmp.Or(o.Unacked, 500)
 	h.SetLimits(o.SessionsPerUser, o.DetachedPerUser)
 	h.sessions = session.Options{OutboxBytes: o.OutboxBytes, Resume: o.Resume, Unacked: h.opts.Unacked, Idle: o.Idle, Log: h.log,
@@ -140,7 +141,7 @@ func (h *Host) Stop(ctx context.Context, reason *stanza.StreamError) {
 		<-s.Ended()
 	}
 	h.cancel()
-	h.later.stop()
+	h.later.Stop()
 	h.boxes.stop()
 	h.wg.Wait()
 }

@@ -99,8 +99,8 @@ func TestLaterIsBounded(t *testing.T) {
 		if done != 2 { // one ran until 20 s, one was begun then; the others were answered at 30 s
 			t.Errorf("%d were done", done)
 		}
-		if l := &h.later; len(l.queues) != 0 || l.weight != 0 {
-			t.Errorf("%d queues, %d bytes are left", len(l.queues), l.weight)
+		if !h.later.Empty() {
+			t.Error("something is left")
 		}
 		h.Receive(s, iq("last"))
 		synctest.Wait()

@@ -17,7 +17,7 @@ func (h *Host) Queues() (q Queues) {
 	for _, b := range h.boxes.list() {
 		q.Letters += b.letters()
 	}
-	q.Requests = h.later.waiting()
+	q.Requests = h.later.Waiting()
 	return q
 }
 
@@ -35,13 +35,4 @@ func (b *box) letters() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.lane)
-}
-
-func (l *later) waiting() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, q := range l.queues {
-		n += len(q.waiting)
-	}
-	return n
 }

@@ -16,6 +16,7 @@ import (
 
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
+	"rollcall/internal/lines"
 	"rollcall/internal/ns"
 	"rollcall/internal/payload"
 	"rollcall/internal/session"
@@ -61,7 +62,7 @@ type Archives struct {
 	opts   Options
 	tuning atomic.Pointer[Tuning]
 	prefs  cache
-	lines  lines
+	lines  *lines.Lines[*session.Session]
 
 	messages, users atomic.Int64 // as they were counted last
 }
@@ -71,7 +72,7 @@ func New(o Options) *Archives {
 	a := &Archives{opts: o}
 	a.Tune(o.Tuning)
 	a.prefs.init(a.readPrefs)
-	a.lines.init(o.OutboxBytes, a.answer)
+	a.lines = lines.New[*session.Session](lines.Bounds{Waiting: lineQueries, Weight: lineBytes, AtOnce: atOnce, Flying: o.OutboxBytes / 8})
 	return a
 }
 
@@ -192,11 +193,11 @@ func (a *Archives) bound(ctx context.Context, s *session.Session, _ *xmlstream.E
 
 func (a *Archives) opened(_ context.Context, s *session.Session) { a.prefs.drop(s.JID().Local()) }
 
-func (a *Archives) closed(_ context.Context, s *session.Session) { a.lines.drop(s) }
+func (a *Archives) closed(_ context.Context, s *session.Session) { a.lines.Drop(s) }
 
 // run takes out of the archives what is too much, until ctx is done, and waits for the queries.
 func (a *Archives) run(ctx context.Context) error {
-	defer a.lines.stop()
+	defer a.lines.Stop()
 	timer := time.NewTimer(trimFirst)
 	defer timer.Stop()
 	for {

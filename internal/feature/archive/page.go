@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/internal/host"
+	"rollcall/internal/lines"
 	"rollcall/internal/ns"
 	"rollcall/internal/payload"
 	"rollcall/internal/stanza"
@@ -23,18 +24,37 @@ func (a *Archives) query(_ context.Context, iq *host.IQ) (*xmlstream.Element, er
 	if iq.Session == nil || iq.Session.JID() != iq.From { // cannot be: it is asked of the own account
 		return nil, stanza.NewError(stanza.Forbidden, "")
 	}
-	r := &request{query: q, iq: iq, since: time.Now(), weight: requestCost + iq.Payload().XMLSize(ns.Client)}
-	r.answer = iq.Defer()
-	if !a.lines.enter(iq.Session, r) {
+	r := &request{query: q, iq: iq, answer: iq.Defer(), since: time.Now()}
+	if !a.lines.Do(iq.Session, requestCost+iq.Payload().XMLSize(ns.Client), func(fly lines.Fly) { a.answer(r, fly) }) {
 		return nil, stanza.NewError(stanza.ResourceConstraint, "too many queries wait already; try again later")
 	}
 	return nil, host.ErrDeferred
 }
 
-const requestCost = 512
+// Pages are sent as clients take them. Each session has a line of queries, of which one is answered at a time, and none while
+// much of the pages before is still on its way: so a client that does not read has a few pages waiting, within its outbox, and
+// not read from the store, and its other queries cost their words. What is on its way is what was not written or, with stream
+// management, not acknowledged.
+
+const (
+	lineQueries = 50        // that wait in a session's line
+	lineBytes   = 256 << 10 // of them
+	requestCost = 512       // of each, beside its words
+	lineTime    = 25 * time.Second
+	atOnce      = 16 // pages that are read from the store at a time
+	queryTime   = 20 * time.Second
+)
+
+// request is a query on its way to being answered.
+type request struct {
+	*query
+	iq     *host.IQ
+	answer *host.Answer
+	since  time.Time
+}
 
 // answer answers a query. A fault in it is answered, and logged.
-func (a *Archives) answer(r *request, fly func(int) func()) {
+func (a *Archives) answer(r *request, fly lines.Fly) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.opts.Log.Error("panic while answering a query", "panic", p, "stack", string(debug.Stack()))
@@ -104,7 +124,7 @@ func (a *Archives) read(ctx context.Context, r *request) (page []store.Message, 
 
 // send sends the messages of a page; false when the session has ended. They are followed, so that the host does not take them
 // for messages to the user that a session has lost (XEP-0198): who comes back asks again.
-func (a *Archives) send(r *request, page []store.Message, fly func(int) func()) bool {
+func (a *Archives) send(r *request, page []store.Message, fly lines.Fly) bool {
 	if len(page) == 0 {
 		return true
 	}

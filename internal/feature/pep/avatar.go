@@ -118,7 +118,7 @@ func infoOf(meta *node) *xmlstream.Element {
 // that is stored, no longer than ctx. Nothing is done where it is as it was.
 func (p *PEP) SetPhoto(ctx context.Context, client jid.JID, typ string, data []byte) error {
 	done := make(chan error, 1)
-	err := p.lines.do(client.Local(), func(ctx context.Context) {
+	err := p.do(client.Local(), func(ctx context.Context) {
 		tell, err := p.setPhoto(ctx, client, typ, data)
 		done <- err
 		if tell != nil {
@@ -226,7 +226,7 @@ func (p *PEP) opened(_ context.Context, s *session.Session) {
 	names, known := p.index.get(local)
 	if fresh && (!known || slices.Contains(names, ns.AvatarMetadata)) {
 		// Without room in the queue clients say it themselves.
-		_ = p.lines.do(local, func(ctx context.Context) {
+		_ = p.do(local, func(ctx context.Context) {
 			if err := p.review(ctx, s.JID().Bare()); err != nil {
 				p.opts.Log.Warn("presence does not say which avatar a user has", "user", local, "error", err)
 			}

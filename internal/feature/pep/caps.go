@@ -196,7 +196,7 @@ func (p *PEP) Arrived(s *session.Session) {
 	wants := one.wants
 	c.mu.Unlock()
 	// Without room in the queue the client hears of the next items.
-	_ = p.lines.do(s.JID().Local(), func(ctx context.Context) { p.greet(ctx, s.JID(), wants) })
+	_ = p.do(s.JID().Local(), func(ctx context.Context) { p.greet(ctx, s.JID(), wants) })
 }
 
 func (p *PEP) closed(_ context.Context, s *session.Session) {

@@ -152,7 +152,7 @@ func (d *Directory) greetFrom(owner, to jid.JID, wants map[string]struct{}) {
 		return
 	}
 	// Without room in the queue the client hears of the next item.
-	_ = p.lines.do(owner.Local(), func(ctx context.Context) { p.sendLasts(ctx, owner, to, wants) })
+	_ = p.do(owner.Local(), func(ctx context.Context) { p.sendLasts(ctx, owner, to, wants) })
 }
 
 func overlap(names []string, wants map[string]struct{}) bool {

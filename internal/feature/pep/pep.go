@@ -14,9 +14,11 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"rollcall/internal/host"
 	"rollcall/internal/jid"
+	"rollcall/internal/lines"
 	"rollcall/internal/ns"
 	"rollcall/internal/rosterdoc"
 	"rollcall/internal/stanza"
@@ -46,7 +48,8 @@ type Options struct {
 type PEP struct {
 	opts  Options
 	host  jid.JID
-	lines lines
+	ctx   atomic.Pointer[context.Context] // of run; nil before it
+	lines *lines.Lines[string]            // by user
 	index index
 
 	photos photos
@@ -75,7 +78,7 @@ func New(o Options) (*PEP, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PEP{opts: o, host: domain, photos: photos{of: map[string]*shown{}}}
+	p := &PEP{opts: o, host: domain, lines: lines.New[string](waiting), photos: photos{of: map[string]*shown{}}}
 	o.Directory.mu.Lock()
 	defer o.Directory.mu.Unlock()
 	o.Directory.domains[o.Host] = p
@@ -115,6 +118,6 @@ func (p *PEP) Feature() host.Feature {
 		Stages: map[host.Stage]host.StanzaHandler{host.Sent: p.sent},
 		Opened: p.opened,
 		Closed: p.closed,
-		Run:    p.lines.run,
+		Run:    p.run,
 	}
 }

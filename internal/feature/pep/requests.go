@@ -40,7 +40,7 @@ func (p *PEP) answer(handle handler) host.IQHandler {
 			return nil, stanza.NewError(stanza.BadRequest, "<pubsub/> is empty")
 		}
 		later := iq.Defer()
-		err := p.lines.do(r.owner.Local(), func(ctx context.Context) {
+		err := p.do(r.owner.Local(), func(ctx context.Context) {
 			answer, err := handle(ctx, r)
 			if err == nil && r.mine && r.Type == stanza.TypeSet {
 				err = p.changed(ctx, r.owner, r.what.Attr("node"))
