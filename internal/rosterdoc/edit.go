@@ -3,6 +3,8 @@ package rosterdoc
 import (
 	"slices"
 	"unique"
+
+	"rollcall/internal/jid"
 )
 
 // edit is a roster with a few contacts changed, made of an older one without looking at the others.
@@ -26,28 +28,33 @@ func newEdit(base *Roster, more int) *edit {
 }
 
 // put adds a contact, or replaces the one with its address.
-func (e *edit) put(it *Item) {
-	i, found := e.find(it)
+func (e *edit) put(c entry) {
+	i, found := e.find(c.jid)
 	if !found {
-		e.entries = slices.Insert(e.entries, i, entry{jid: unique.Make(it.JID)})
+		e.entries = slices.Insert(e.entries, i, c)
 	}
-	at := &e.entries[i]
-	at.name = noName
-	if it.Name != "" {
-		at.name = unique.Make(it.Name)
-	}
-	at.sub, at.ask, at.set = it.Subscription&Both, it.Ask, e.set(it.Groups)
+	c.next = e.entries[i].next
+	e.entries[i] = c
 }
 
 // remove takes a contact out, if it is there.
-func (e *edit) remove(it *Item) {
-	if i, found := e.find(it); found {
+func (e *edit) remove(j unique.Handle[jid.JID]) {
+	if i, found := e.find(j); found {
 		e.entries = slices.Delete(e.entries, i, i+1)
 	}
 }
 
-func (e *edit) find(it *Item) (int, bool) {
-	return slices.BinarySearchFunc(e.entries, it, func(e entry, it *Item) int { return e.jid.Value().Compare(it.JID) })
+func (e *edit) find(j unique.Handle[jid.JID]) (int, bool) {
+	return slices.BinarySearchFunc(e.entries, j.Value(), func(e entry, j jid.JID) int { return e.jid.Value().Compare(j) })
+}
+
+// entry makes one of an item.
+func (e *edit) entry(it *Item) entry {
+	c := entry{jid: unique.Make(it.JID), name: noName, sub: it.Subscription & Both, ask: it.Ask, set: e.set(it.Groups)}
+	if it.Name != "" {
+		c.name = unique.Make(it.Name)
+	}
+	return c
 }
 
 // set gives the number of a group list, which is added when it is new.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unique"
 
 	"rollcall/internal/jid"
 )
@@ -26,7 +27,64 @@ func Patch(base *Roster, b []byte, o Options) (*Roster, []Dropped, error) {
 		return nil, nil, fmt.Errorf("rosterdoc: the patch has more than %d bytes: %w", o.MaxBytes, ErrTooLarge)
 	}
 	o.Owner = o.Owner.Bare()
+	if r := quickPatch(base, b, &o); r != nil {
+		return r, nil, nil
+	}
+	return patch(base, b, o)
+}
 
+// quickPatch is quickly for patches: few changes of a roster that is known, with nothing wrong and nothing to be told.
+func quickPatch(base *Roster, b []byte, o *Options) *Roster {
+	q := quicks.Get().(*quick)
+	defer q.release()
+	q.begin(b, base, o)
+	if !q.document(o.MaxItems, q.change) || !worthEditing(base, len(q.found)) {
+		return nil
+	}
+	e := newEdit(base, len(q.news))
+	for i := range q.found {
+		it := &q.found[i]
+		if it.gone {
+			e.remove(it.jid)
+			continue
+		}
+		if it.groups != nil {
+			it.set = e.set(it.groups)
+		}
+		e.put(it.entry)
+	}
+	if len(e.entries) > o.MaxItems {
+		return nil
+	}
+	return e.roster()
+}
+
+// change reads what becomes of one contact.
+func (q *quick) change() bool {
+	const most = 16 // contacts that are new: looking through them is cheap
+	it := q.key()
+	if it == nil || len(q.news) > most {
+		return false
+	}
+	if it.was > 0 {
+		old := q.like.entries[it.was-1]
+		it.name, it.set, it.sub, it.ask = old.name, old.set, old.sub, old.ask
+	} else {
+		for _, n := range q.news[:len(q.news)-1] {
+			if q.found[n].jid == it.jid {
+				return false
+			}
+		}
+	}
+	if q.next() == 'n' {
+		it.gone = true
+		return q.word("null")
+	}
+	return q.item(it)
+}
+
+// patch applies any patch. The limits are set, and it is within MaxBytes.
+func patch(base *Roster, b []byte, o Options) (*Roster, []Dropped, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	d.doc, d.opt = string(b), o
@@ -52,9 +110,9 @@ func (p *patcher) patched() *Roster {
 		e := newEdit(p.base, len(p.changes))
 		for j, change := range p.changes {
 			if change == nil {
-				e.remove(&Item{JID: j})
+				e.remove(unique.Make(j))
 			} else {
-				e.put(change)
+				e.put(e.entry(change))
 			}
 		}
 		return e.roster()

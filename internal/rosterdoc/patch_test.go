@@ -184,3 +184,25 @@ func TestPatchOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkPatch has one contact of a roster renamed, "known" as services do it, "odd" with a member of which something is to
+// be told.
+func BenchmarkPatch(b *testing.B) {
+	for _, n := range []int{50, 1000} {
+		var items []rosterdoc.Item
+		for i := range n {
+			items = append(items, rosterdoc.Item{JID: jid.MustParse(fmt.Sprintf("u%d@h", i)), Name: "A", Groups: []string{"Friends"}})
+		}
+		base := rosterdoc.Build(items)
+		for name, patch := range map[string]string{"known": `{"u7@h":{"name":"Seven"}}`, "odd": `{"u7@h":{"name":"Seven","groups":[""]}}`} {
+			b.Run(fmt.Sprint(n, "/", name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if r, _, err := rosterdoc.Patch(base, []byte(patch), rosterdoc.Options{}); err != nil || r.Len() != n {
+						b.Fatal(r.Len(), err)
+					}
+				}
+			})
+		}
+	}
+}

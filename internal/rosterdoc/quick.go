@@ -6,6 +6,7 @@ import (
 	"sort"
 	"sync"
 	"unique"
+	"unsafe"
 
 	"rollcall/internal/jid"
 )
@@ -15,18 +16,20 @@ import (
 // also for what is no JSON: the decoder then reads the document from its beginning, decides, and says why. So it must
 // only be right in what it takes, to which FuzzQuick holds it. What an older roster has is compared with the bytes
 // of the document and taken over, without a string being made.
+//
+// The strings that it works with are pieces of b itself, which is not copied: the roster has its own of what it keeps, as the
+// table of unique values has. Nobody may change b meanwhile.
 func quickly(b []byte, o *Options) *Roster {
 	q := quicks.Get().(*quick)
 	defer q.release()
-	q.scan, q.like, q.owner = scan{doc: string(b)}, o.Like, o.Owner
-	q.makeRoom(o.MaxItems)
-	if !q.document(o.MaxItems) {
+	q.begin(b, o.Like, o)
+	if !q.document(o.MaxItems, q.contact) {
 		return nil
 	}
 	return q.roster()
 }
 
-// quick is one quick pass over one document.
+// quick is one quick pass over one document, or patch.
 type quick struct {
 	scan
 	like  *Roster
@@ -49,9 +52,15 @@ type quickItem struct {
 	entry
 	was    int32    // 1 + where like has it, 0 if nowhere
 	groups []string // when set does not say it
+	gone   bool     // a patch takes it out
 }
 
 var quicks = sync.Pool{New: func() any { return new(quick) }}
+
+func (q *quick) begin(b []byte, like *Roster, o *Options) {
+	q.scan, q.like, q.owner = scan{doc: unsafe.String(unsafe.SliceData(b), len(b))}, like, o.Owner
+	q.makeRoom(o.MaxItems)
+}
 
 func (q *quick) makeRoom(most int) {
 	const shortest = 32 // bytes of a contact with a short address and nothing else
@@ -78,12 +87,13 @@ func (q *quick) release() {
 	quicks.Put(q)
 }
 
-func (q *quick) document(most int) bool {
+// document reads the whole input, one object, whose members contact reads.
+func (q *quick) document(most int, contact func() bool) bool {
 	if !q.take('{') {
 		return false
 	}
 	for more := !q.take('}'); more; {
-		if len(q.found) == most || !q.contact() {
+		if len(q.found) == most || !contact() {
 			return false
 		}
 		switch {
@@ -99,14 +109,37 @@ func (q *quick) document(most int) bool {
 
 // contact reads an address and its item.
 func (q *quick) contact() bool {
-	key, ok := q.text()
-	if !ok || !q.take(':') || !q.take('{') {
+	it := q.key()
+	if it == nil || !q.item(it) {
 		return false
+	}
+	if it.was > 0 && it.groups == nil {
+		old := &q.like.entries[it.was-1]
+		if it.name == old.name && it.set == old.set && it.sub == old.sub && it.ask == old.ask {
+			q.same++
+		}
+	}
+	return true
+}
+
+// key reads the address of a contact that is not there yet; nil when there is something to be told of it.
+func (q *quick) key() *quickItem {
+	key, ok := q.text()
+	if !ok || !q.take(':') {
+		return nil
 	}
 	q.found = append(q.found, quickItem{})
 	it := &q.found[len(q.found)-1]
 	it.name, it.sub = noName, Both
 	if !q.address(it, key) {
+		return nil
+	}
+	return it
+}
+
+// item reads an object, the members of an item.
+func (q *quick) item(it *quickItem) bool {
+	if !q.take('{') {
 		return false
 	}
 	var seen uint8
@@ -121,12 +154,6 @@ func (q *quick) contact() bool {
 			more = false
 		case !q.take(','):
 			return false
-		}
-	}
-	if it.was > 0 && it.groups == nil {
-		old := &q.like.entries[it.was-1]
-		if it.name == old.name && it.set == old.set && it.sub == old.sub && it.ask == old.ask {
-			q.same++
 		}
 	}
 	return true
@@ -177,7 +204,7 @@ const (
 	seenAsk
 )
 
-// member reads the value of one member of an item.
+// member reads the value of one member of an item. Null is the default, which in a patch may not be what the item has.
 func (q *quick) member(it *quickItem, name string, seen *uint8) bool {
 	bit := uint8(0)
 	switch name {
@@ -198,8 +225,10 @@ func (q *quick) member(it *quickItem, name string, seen *uint8) bool {
 	*seen |= bit
 	switch {
 	case q.next() == 'n':
+		it.reset(bit)
 		return q.word("null")
 	case bit == seenGroups:
+		it.reset(bit)
 		return q.groups(it)
 	}
 	value, ok := q.text()
@@ -219,6 +248,20 @@ func (q *quick) member(it *quickItem, name string, seen *uint8) bool {
 	}
 }
 
+// reset puts a member back to its default.
+func (it *quickItem) reset(member uint8) {
+	switch member {
+	case seenName:
+		it.name = noName
+	case seenGroups:
+		it.set, it.groups = 0, nil
+	case seenSubscription:
+		it.sub = Both
+	case seenAsk:
+		it.ask = false
+	}
+}
+
 // other reads a member that nobody knows.
 func (q *quick) other(name string) bool {
 	const most = 16 // such members of one item: looking through them is cheap
@@ -233,6 +276,7 @@ func (q *quick) other(name string) bool {
 
 func (q *quick) name(it *quickItem, value string) bool {
 	if len(value) == 0 {
+		it.name = noName
 		return true
 	}
 	if it.was > 0 {

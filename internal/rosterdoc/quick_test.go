@@ -1,12 +1,16 @@
 package rosterdoc
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"rollcall/internal/jid"
 )
 
 // Ordinary documents, as different services write them, are read quickly, beside an older roster and without one.
@@ -132,6 +136,58 @@ func FuzzQuick(f *testing.F) {
 	})
 }
 
+// FuzzQuickPatch holds patches that are read quickly to the decoder.
+func FuzzQuickPatch(f *testing.F) {
+	for _, patch := range []string{
+		`{"a@b":null}`, `{"a@b":{"name":null,"groups":null,"subscription":null,"ask":null}}`, `{"z@b":{"name":"Z","groups":["x","n"]},"A@B":{"groups":"new"}}`,
+		`{"a@b":{"groups":{"n":true,"y":false}},"c@d":{"name":"","groups":[]}}`, `{"z@b":{},"Z@b":null}`, `{"a@b":{"ask":"subscribe","subscription":"to","x":[]}}`,
+		`{"z@b":null,"john@example.com":{}}`, `{"a@b":{"name":"Z","name":null}}`,
+	} {
+		f.Add([]byte(patch), []byte(`{"c@d":{"groups":["x"]},"a@b":{"name":"A","groups":["x","y"],"subscription":"none","ask":"subscribe"}}`))
+	}
+	f.Fuzz(func(t *testing.T, doc, before []byte) {
+		o := Options{Owner: owner, MaxItems: 60, MaxBytes: 1 << 20}
+		base, _, _ := decode(before, o)
+		items := slices.Collect(base.All())
+		for i := range 40 { // of which few are touched
+			items = append(items, Item{JID: jid.MustParse(fmt.Sprintf("u%d@example.com", i)), Subscription: Both})
+		}
+		base = Build(items)
+		was := show(base)
+		own := bytes.Clone(doc)
+		quick := quickPatch(base, own, &o)
+		for i := range own {
+			own[i] = '*' // the roster has nothing of the patch
+		}
+		if !reflect.DeepEqual(show(base), was) {
+			t.Fatalf("%q has changed what was there before", doc)
+		}
+		if quick == nil {
+			return
+		}
+		want, dropped, err := patch(base, doc, o)
+		if err != nil || len(dropped) > 0 || !quick.Equal(want) || !reflect.DeepEqual(show(quick), show(want)) {
+			t.Fatalf("%q: %v; the decoder alone has %v, %v, %v", doc, show(quick), show(want), dropped, err)
+		}
+	})
+}
+
+// Ordinary patches, as different services write them, are read quickly.
+func TestQuickTakesOrdinaryPatches(t *testing.T) {
+	base, _, err := decode(document(50), Options{MaxItems: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range []string{
+		`{}`, `{"contact7@example.com":null}`, `{"new@example.com":{"name":"New","groups":["Friends"]}}`, `{"contact7@example.com":{"name":"Seven"},"contact8@example.com":null}`,
+		`{"contact7@example.com":{"groups":["Foes"],"subscription":"none","ask":"subscribe"}}`, `{"contact7@example.com":{"groups":{"Foes":true}}}`,
+	} {
+		if quickPatch(base, []byte(doc), &Options{MaxItems: 60}) == nil {
+			t.Errorf("left to the decoder: %s", doc)
+		}
+	}
+}
+
 // agree reads a document both ways and gives its roster, nil when it is refused.
 func agree(t interface {
 	Helper()
@@ -139,7 +195,11 @@ func agree(t interface {
 }, doc []byte, o Options) *Roster {
 	t.Helper()
 	o.MaxBytes = 1 << 20
-	got, gotDropped, gotErr := Decode(doc, o)
+	own := bytes.Clone(doc)
+	got, gotDropped, gotErr := Decode(own, o)
+	for i := range own {
+		own[i] = '*' // the roster has nothing of the document
+	}
 	like := o.Like
 	o.Like = nil
 	want, dropped, err := decode(doc, o)
