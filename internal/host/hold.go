@@ -20,28 +20,40 @@ const holdTimeout = time.Minute
 // A session has 128 holds at most: its connection is read no further until there are fewer.
 func (p *Passage) Hold() (release func(err error)) {
 	// The passage goes on meanwhile, and changes.
-	st := *p.Stanza
-	st.Element = nil
-	held := &Passage{Stanza: &st, Host: p.Host, Session: p.Session}
-	letGo := func() {}
+	h := &hold{stanza: *p.Stanza, letGo: func() {}}
+	h.stanza.Element = nil
+	h.passage = Passage{Stanza: &h.stanza, Host: p.Host, Session: p.Session}
 	if p.Session != nil { // otherwise it was not sent just now: nobody waits for its acknowledgement
-		letGo = p.Session.Hold()
+		h.letGo = p.Session.Hold()
 	}
-	var released atomic.Bool
-	end := func(err error) {
-		if released.Swap(true) {
-			return
-		}
-		if err != nil {
-			held.Host.replyError(held, err)
-		}
-		letGo()
+	h.timer = time.AfterFunc(holdTimeout, h.late)
+	return h.release
+}
+
+// hold is a stanza that is held: in one piece, for each message that is stored has one.
+type hold struct {
+	passage  Passage
+	stanza   stanza.Stanza
+	letGo    func()
+	timer    *time.Timer
+	released atomic.Bool
+}
+
+func (h *hold) release(err error) {
+	h.timer.Stop()
+	h.end(err)
+}
+
+func (h *hold) late() {
+	h.end(stanza.NewError(stanza.ResourceConstraint, "the server could not take this in time; try again later"))
+}
+
+func (h *hold) end(err error) {
+	if h.released.Swap(true) {
+		return
 	}
-	timer := time.AfterFunc(holdTimeout, func() {
-		end(stanza.NewError(stanza.ResourceConstraint, "the server could not take this in time; try again later"))
-	})
-	return func(err error) {
-		timer.Stop()
-		end(err)
+	if err != nil {
+		h.passage.Host.replyError(&h.passage, err)
 	}
+	h.letGo()
 }

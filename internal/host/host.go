@@ -269,6 +269,15 @@ func generateResource() string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
 }
 
+// closes ends a session for an error of a kind that its stream does not survive.
+func closes(s *session.Session, err error) bool {
+	var serr *stanza.StreamError
+	if errors.As(err, &serr) {
+		s.Close(serr)
+	}
+	return serr != nil
+}
+
 // Receive takes a stanza from a session. It is called by the connection's reader, in order, and does not wait for
 // anybody. What is wrong with the stanza is answered here; an element that is no stanza ends the session.
 func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
@@ -277,9 +286,7 @@ func (h *Host) Receive(s *session.Session, el *xmlstream.Element) {
 	// RFC 6120 section 8.1.2.1: the server sets 'from', whatever the client put there.
 	el.SetAttr("from", s.JID().String())
 	st, err := stanza.Parse(el)
-	var serr *stanza.StreamError
-	if errors.As(err, &serr) {
-		s.Close(serr)
+	if err != nil && closes(s, err) {
 		return
 	}
 	st.From = s.JID()

@@ -5,10 +5,12 @@ import (
 	"log/slog"
 
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rollcall/internal/ns"
 	"rollcall/internal/payload"
+	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
 	"rollcall/internal/xmlstream"
@@ -85,15 +87,56 @@ func (q *quick) Waiting(context.Context, string, string, store.ID, int) (store.P
 }
 func (q *quick) Delivered(_, _ string, _ []store.ID, done func(error)) { done(nil) }
 
-func BenchmarkMessageStored(b *testing.B) {
-	h, err := New(b.Context(), NewRegistry(), Options{Name: "localhost", SessionsPerUser: 10, OutboxBytes: 1 << 20, StanzaBytes: 256 << 10,
-		Mail: Mail{Box: &quick{}, Lasts: true, Limit: 100}, Log: slog.New(slog.DiscardHandler)})
+// storing is a host whose messages are stored, and in archives where that is asked for; john writes to marie.
+func storing(t testing.TB, archived bool) (h *Host, john *session.Session) {
+	t.Helper()
+	uids, err := NewUIDs(make([]byte, 16))
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	john, marie := bind(b, h, "john", sink{}), bind(b, h, "marie", sink{})
+	archive := Feature{Stages: map[Stage]StanzaHandler{Archived: func(_ context.Context, p *Passage) (bool, error) {
+		if archived {
+			p.Archive(Sender | Recipient)
+		}
+		return false, nil
+	}}}
+	h, err = New(t.Context(), NewRegistry(), Options{Name: "localhost", SessionsPerUser: 10, OutboxBytes: 1 << 20, StanzaBytes: 256 << 10,
+		Features: []Feature{archive}, Mail: Mail{Box: &quick{}, Lasts: true, Limit: 100, UIDs: uids}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	john, marie := bind(t, h, "john", sink{}), bind(t, h, "marie", sink{})
 	marie.SetAvailable(0)
 	h.arrived(marie)
+	return h, john
+}
+
+// What a message takes from its sender until it is written and taken out of the store, the store's own aside: beside the path of
+// TestMessageAllocations a hold of what its sender is told, the entries, a letter, and the news of its delivery; in an archive
+// the sender's entry and the id that the recipient is told.
+func TestStoredMessageAllocations(t *testing.T) {
+	for archived, most := range map[bool]float64{false: 21, true: 32} {
+		synctest.Test(t, func(t *testing.T) {
+			h, john := storing(t, archived)
+			els := make([]*xmlstream.Element, 0, 300)
+			for range cap(els) {
+				els = append(els, message())
+			}
+			i := 0
+			if n := testing.AllocsPerRun(200, func() {
+				h.Receive(john, els[i])
+				i++
+				synctest.Wait()
+			}); n > most {
+				t.Errorf("%v allocations, archived: %v", n, archived)
+			}
+			h.Stop(t.Context(), &stanza.StreamError{Condition: stanza.SystemShutdown})
+		})
+	}
+}
+
+func BenchmarkMessageStored(b *testing.B) {
+	h, john := storing(b, false)
 	el := message()
 	b.ReportAllocs()
 	for b.Loop() {
