@@ -164,6 +164,9 @@ func (p *Profile) VCard() *xmlstream.Element {
 	return card
 }
 
+// Picture gives the picture; it has no data when there is none.
+func (p *Profile) Picture() Image { return p.photo }
+
 // PhotoHash is what presence says of the picture: "the SHA1 hash of the avatar image data itself", in hexadecimal
 // (XEP-0153 section 3.1); "" when there is none.
 func (p *Profile) PhotoHash() string { return p.hash }

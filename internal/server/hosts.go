@@ -11,6 +11,7 @@ import (
 	"rollcall/internal/config"
 	"rollcall/internal/feature/archive"
 	"rollcall/internal/feature/lease"
+	"rollcall/internal/feature/pep"
 	"rollcall/internal/host"
 	"rollcall/internal/metrics"
 	"rollcall/internal/roster"
@@ -29,6 +30,7 @@ type virtualHost struct {
 	services *services
 	sasl     atomic.Pointer[auth.Server]
 	profiles *profiles       // nil when users write their own vCards
+	avatars  *pep.PEP        // where their pictures are shown; nil: nowhere else
 	webhooks *webhook.Sender // nil when nobody is told
 	leases   *lease.Leases
 	members  *members

@@ -31,8 +31,13 @@ func (s *Server) newPEP(h *virtualHost, blocked *blocking.Blocking) (personal, e
 	}
 	if h.profiles == nil { // otherwise vCards are the application's
 		o.PhotoChanged = s.directory.PhotoChanged
+	} else {
+		o.Managed = true
 	}
 	p, err := pep.New(o)
+	if o.Managed {
+		h.avatars = p
+	}
 	return personal{p, s.personal}, err
 }
 

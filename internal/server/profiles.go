@@ -42,6 +42,7 @@ func (s *Server) addProfiles(h *virtualHost, i int) error {
 	o.Changed = func(local string) {
 		if account, err := jid.New(local, h.cfg.Name, ""); err == nil {
 			s.directory.PhotoChanged(account)
+			h.showPicture(account)
 		}
 	}
 	if h.cfg.Auth.Method != config.AuthAnonymous {
@@ -96,6 +97,17 @@ func (h *virtualHost) photo(personal personal) (told func(local string) (hash st
 		return personal.pep.PhotoHash, true
 	}
 	return nil, false
+}
+
+// showPicture has the picture of a user's profile published as the avatar (XEP-0084), for clients that look there.
+func (h *virtualHost) showPicture(account jid.JID) {
+	if h.avatars == nil {
+		return
+	}
+	if p := h.profiles.engine.Known(account.Local(), false); p != nil {
+		picture := p.Picture()
+		h.avatars.Show(account, picture.Type, picture.Data)
+	}
 }
 
 func (p *profiles) stop() {

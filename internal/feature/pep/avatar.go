@@ -150,8 +150,9 @@ func (p *PEP) setPhoto(ctx context.Context, client jid.JID, typ string, data []b
 	}
 	said := xmlstream.New(ns.AvatarMetadata, "metadata")
 	id := strings.ToLower(rand.Text())
+	same := data == nil && was == nil || data != nil && was != nil && bytes.Equal(data, was.data)
 	switch {
-	case data == nil && was == nil, data != nil && was != nil && bytes.Equal(data, was.data):
+	case same && (was == nil || !p.opts.Managed || meta.Config.Access == accessPresence && pictures.Config.Access == accessPresence):
 		return nil, nil
 	case data != nil:
 		id = hashOf(data)
@@ -171,7 +172,26 @@ func (p *PEP) setPhoto(ctx context.Context, client jid.JID, typ string, data []b
 	return func() { p.published(ctx, client.Bare(), ns.AvatarMetadata, n, it) }, nil
 }
 
-// publishFor publishes for a client. A node that it makes everybody may see, as vCards are.
+// Show has a picture of the application's for an account's avatar; no data: there is none. It does not wait.
+func (p *PEP) Show(account jid.JID, typ string, data []byte) {
+	failed := func(err error) {
+		p.opts.Log.Warn("an avatar is not the picture of the profile", "user", account.String(), "error", err)
+	}
+	if err := p.do(account.Local(), func(ctx context.Context) {
+		tell, err := p.setPhoto(ctx, account, typ, data)
+		if err != nil {
+			failed(err)
+		}
+		if tell != nil {
+			tell()
+		}
+	}); err != nil {
+		failed(err)
+	}
+}
+
+// publishFor publishes for a client. A node that it makes everybody may see, as vCards are. The application's pictures are for contacts,
+// as its profiles are.
 func (p *PEP) publishFor(ctx context.Context, client jid.JID, name, id string, payload *xmlstream.Element) (*node, *item, error) {
 	n, err := p.load(ctx, client.Local(), name)
 	if err != nil {
@@ -181,6 +201,9 @@ func (p *PEP) publishFor(ctx context.Context, client jid.JID, name, id string, p
 	if fresh {
 		n = &node{Config: defaults()}
 		n.Config.Access = accessOpen
+	}
+	if p.opts.Managed {
+		n.Config.Access = accessPresence
 	}
 	it := item{ID: id, Publisher: client.String(), At: time.Now().UTC(), Payload: xml(payload)}
 	return n, &it, p.add(ctx, client.Local(), name, n, it, fresh)

@@ -41,7 +41,9 @@ type Options struct {
 	// PhotoChanged is told when PhotoHash has something else to say of an account, whose bare JID it gets. It does not wait. nil: avatars
 	// have nothing to do with vCards.
 	PhotoChanged func(account jid.JID)
-	Log          *slog.Logger
+	// Managed: avatars are the application's. Clients do not change them, Show does.
+	Managed bool
+	Log     *slog.Logger
 }
 
 // PEP is the feature at one virtual host.

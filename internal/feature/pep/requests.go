@@ -85,6 +85,18 @@ func (p *PEP) get(ctx context.Context, r *request) (*xmlstream.Element, error) {
 	return nil, stanza.NewError(stanza.FeatureNotImplemented, "")
 }
 
+// mayChange tells why whoever asks may not change a node; nil when they may.
+func (p *PEP) mayChange(r *request) error {
+	node := r.what.Attr("node")
+	switch {
+	case !r.mine:
+		return stanza.NewError(stanza.Forbidden, "these nodes are somebody else's")
+	case p.opts.Managed && (node == ns.AvatarMetadata || node == ns.AvatarData):
+		return stanza.NewError(stanza.NotAllowed, "profiles are managed by the application")
+	}
+	return nil
+}
+
 // set does what is asked. Only subscriptions are for others than the owner.
 func (p *PEP) set(ctx context.Context, r *request) (*xmlstream.Element, error) {
 	switch r.what.Local {
@@ -93,8 +105,8 @@ func (p *PEP) set(ctx context.Context, r *request) (*xmlstream.Element, error) {
 	case "unsubscribe":
 		return p.unsubscribe(ctx, r)
 	}
-	if !r.mine {
-		return nil, stanza.NewError(stanza.Forbidden, "these nodes are somebody else's")
+	if err := p.mayChange(r); err != nil {
+		return nil, err
 	}
 	switch r.what.Local {
 	case "publish":
@@ -302,8 +314,8 @@ func (p *PEP) ownerGet(ctx context.Context, r *request) (*xmlstream.Element, err
 
 // ownerSet changes a node as a whole.
 func (p *PEP) ownerSet(ctx context.Context, r *request) (*xmlstream.Element, error) {
-	if !r.mine {
-		return nil, stanza.NewError(stanza.Forbidden, "these nodes are somebody else's")
+	if err := p.mayChange(r); err != nil {
+		return nil, err
 	}
 	name, local := r.what.Attr("node"), r.owner.Local()
 	n, err := p.must(ctx, local, name)
