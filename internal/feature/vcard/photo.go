@@ -25,9 +25,14 @@ func (v vcards) withPhoto(ctx context.Context, account, somebody jid.JID, card *
 	if v.opts.Photos == nil {
 		return card, nil
 	}
-	typ, data, kept, err := v.opts.Photos.Photo(ctx, account, somebody)
-	if err != nil || !kept {
-		return card, err
+	typ, data, kept, err := v.opts.Photos.Photo(ctx, account, somebody.Bare())
+	switch {
+	case err != nil:
+		return nil, err
+	case !kept && card != nil && somebody.Bare() == account:
+		return card, v.adopt(ctx, somebody, card)
+	case !kept:
+		return card, nil
 	}
 	element := func(name, text string) *xmlstream.Element { return xmlstream.New(ns.VCard, name).AppendText(text) }
 	if card != nil {
@@ -42,6 +47,16 @@ func (v vcards) withPhoto(ctx context.Context, account, somebody jid.JID, card *
 		card.Append(element("PHOTO", "").Append(element("TYPE", typ), element("BINVAL", base64.StdEncoding.EncodeToString(data))))
 	}
 	return card, nil
+}
+
+// adopt makes an avatar of a photo that came into the vCard before there was this conversion, or with an import: when its user's client
+// reads it, as those do that know photos of vCards alone, at each sign-in.
+func (v vcards) adopt(ctx context.Context, client jid.JID, card *xmlstream.Element) error {
+	typ, data := photo(card)
+	if data == nil {
+		return nil
+	}
+	return v.opts.Photos.SetPhoto(ctx, client, typ, data)
 }
 
 // takePhoto takes the picture out of a vCard that a client has written, and gives what of it is to be kept. A photo that is only an
