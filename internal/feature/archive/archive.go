@@ -65,12 +65,21 @@ type Archives struct {
 	lines  *lines.Lines[*session.Session]
 
 	messages, users atomic.Int64 // as they were counted last
+
+	// clock tells the time, and how long this has run by a clock that nobody sets. ahead is how much further the first had come when it
+	// was looked at last. Both are run's.
+	clock func() (now time.Time, ran time.Duration)
+	begun time.Time
+	ahead time.Duration
 }
 
 // New makes the feature.
 func New(o Options) *Archives {
 	a := &Archives{opts: o}
 	a.Tune(o.Tuning)
+	begun := time.Now()
+	a.begun = begun.Round(0)
+	a.clock = func() (time.Time, time.Duration) { return time.Now().Round(0), time.Since(begun) }
 	a.prefs.init(a.readPrefs)
 	a.lines = lines.New[*session.Session](lines.Bounds{Waiting: lineQueries, Weight: lineBytes, AtOnce: atOnce, Flying: o.OutboxBytes / 8})
 	return a
@@ -227,13 +236,10 @@ func (a *Archives) trim(ctx context.Context) error {
 	}
 	gone, of := 0, 0
 	messages, users := 0, 0
+	before := a.tooOld(t.MaxAge)
 	for user, err := range a.opts.Archive.Archives(ctx, a.opts.Host) {
 		if err != nil {
 			return err
-		}
-		var before time.Time
-		if t.MaxAge > 0 {
-			before = time.Now().Add(-t.MaxAge)
 		}
 		n, err := a.opts.Archive.TrimMessages(ctx, a.opts.Host, user, before, keep)
 		if err != nil {
@@ -255,6 +261,26 @@ func (a *Archives) trim(ctx context.Context) error {
 		a.opts.Log.Info("old messages taken out of the archives", "messages", gone, "users", of)
 	}
 	return nil
+}
+
+// setForward is how much further the clock has come than it should have when somebody must have set it.
+const setForward = 10 * time.Minute
+
+// tooOld is before when messages are too old; zero: none is. A clock that was set forward is believed when it has stayed so until the next
+// time: what it has taken away does not come back when it is set right.
+func (a *Archives) tooOld(maxAge time.Duration) time.Time {
+	now, ran := a.clock()
+	ahead := now.Sub(a.begun) - ran
+	jump := ahead - a.ahead
+	a.ahead = ahead
+	switch {
+	case maxAge <= 0:
+		return time.Time{}
+	case jump > setForward:
+		a.opts.Log.Warn("the clock was set forward: messages leave the archives for their age from the next time on", "by", jump.Round(time.Second), "in", trimEvery)
+		return time.Time{}
+	}
+	return now.Add(-maxAge)
 }
 
 // failed is what is said of a store that cannot be used now: a client may try again. Other errors are faults of ours, or are

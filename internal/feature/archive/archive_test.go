@@ -356,3 +356,34 @@ func TestTune(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is set forward for a while takes nothing away; one that stays so is believed, as is one that is set back.
+func TestClockIsSet(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for name, c := range map[string]struct {
+		ahead []time.Duration // at each time that the archives are gone through, an hour after the one before
+		kept  []int
+	}{
+		"for an hour": {[]time.Duration{0, year, 0, 0}, []int{3, 3, 3, 3}},
+		"for long":    {[]time.Duration{0, year, year}, []int{3, 3, 0}},
+		"back":        {[]time.Duration{0, -year, -year}, []int{3, 3, 3}},
+		"a little":    {[]time.Duration{0, time.Minute, 2 * time.Minute}, []int{3, 3, 3}},
+		"not":         {[]time.Duration{0, 0, 0}, []int{3, 3, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, s := newArchive(t, store.Options{})
+			a.Tune(Tuning{Default: Always, MaxAge: 24 * time.Hour})
+			fill(t, s, "john", 0, 3)
+			for i, ahead := range c.ahead {
+				ran := time.Duration(i) * time.Hour
+				a.clock = func() (time.Time, time.Duration) { return a.begun.Add(ran + ahead), ran }
+				if err := a.trim(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if kept, _ := a.Kept(); kept != c.kept[i] {
+					t.Errorf("after %v, with a clock that is %v ahead, %d messages are kept, want %d", ran, ahead, kept, c.kept[i])
+				}
+			}
+		})
+	}
+}
