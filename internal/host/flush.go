@@ -171,16 +171,17 @@ func (h *Host) flushed(b *box, whole bool) bool {
 		return false
 	}
 	b.flushing = false
-	b.clear = whole && b.frozen == 0
-	if b.clear {
+	gone, owed := whole && b.frozen == 0, false
+	if gone {
 		clear(b.fresh)
 	}
 	for id, f := range b.flight {
+		owed = owed || f.owed
 		if f.delivered && !f.owed {
 			delete(b.flight, id)
 		}
 	}
-	gone := b.clear
+	b.clear = gone && !owed // the next flush tells the store what it could not be told
 	b.mu.Unlock()
 	if gone {
 		h.boxes.loosen(b)

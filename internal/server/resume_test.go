@@ -160,3 +160,39 @@ func TestPushesWaitForLostConnections(t *testing.T) {
 		}
 	})
 }
+
+// What was delivered while the disk could not be told is told when it can (TestWorld, seed 1028).
+func TestDeliveredWhileTheDiskFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := xmpptest.NewDisk(nil)
+		service := xmpptest.NewService()
+		service.Set("john", "{}")
+		service.Set("marie", "{}")
+		w, err := xmpptest.Start(t, service, xmpptest.Options{Disk: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		john := arrive(t, w, "john", "phone")
+		defer john.Close()
+		john.send("<message to='marie@localhost' type='chat' id='m1'><body>Are you there?</body></message>")
+		time.Sleep(time.Second) // of the bubble's clock
+		disk.Fail(xmpptest.ReadOnly)
+		marie := arrive(t, w, "marie", "phone")
+		defer marie.Close()
+		marie.send("<presence/>")
+		marie.until("<message ", "id='m1'")
+		for _, resource := range []string{"tablet", "web"} { // when the first comes the disk fails still
+			other := arrive(t, w, "marie", resource)
+			defer other.Close()
+			other.send("<presence/>")
+			time.Sleep(time.Second)
+			disk.Fail(xmpptest.Works)
+		}
+		for _, m := range disk.All() {
+			if m.Undelivered {
+				t.Errorf("still waits: %s", m.Stanza)
+			}
+		}
+	})
+}
