@@ -1,13 +1,13 @@
 package session
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,8 +45,9 @@ type managed struct {
 	window     time.Duration
 
 	// inbound is held while one stanza of the client is handled, so that no old connection's stanza is handled, or
-	// counted, after the session was resumed on another. It is locked before the outbox's mutex.
-	inbound  sync.Mutex
+	// counted, after the session was resumed on another. It is locked before the outbox's mutex. It is no mutex because it is
+	// held for as long as a handler waits for the store, and who resumes the session waits no longer than it may.
+	inbound  turn
 	received atomic.Uint32 // stanzas of the client since it was enabled: changed by the connection's reader
 	heard    atomic.Bool   // something came from the client since silence looked
 	away     atomic.Bool   // detached, for those who only look
@@ -69,6 +70,22 @@ type managed struct {
 	left     []Left      // what was not delivered when it ended
 	events   []func()    // what the features are to be told, in order
 	telling  bool        // somebody tells them
+}
+
+// turn is a lock that who waits for it can give up.
+type turn chan struct{}
+
+func (t turn) lock()   { t <- struct{}{} }
+func (t turn) unlock() { <-t }
+
+// lockFor is lock until ctx is done.
+func (t turn) lockFor(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Manage begins stream management on a connection; resume says that the session may outlive it, for max at most (0: as
@@ -110,7 +127,7 @@ func (s *Session) ManageInline(resume bool, max time.Duration, credential uint64
 }
 
 func (s *Session) manage(resume bool, max time.Duration, credential uint64) (m *managed, enabled *xmlstream.Element) {
-	m = &managed{credential: credential}
+	m = &managed{credential: credential, inbound: make(turn, 1)}
 	enabled = xmlstream.New(ns.SM, "enabled")
 	if s.opts.Resume > 0 && resume {
 		m.window = s.opts.Resume
@@ -147,9 +164,9 @@ func (s *Session) Begin(c Conn) bool {
 	if m == nil {
 		return true
 	}
-	m.inbound.Lock()
+	m.inbound.lock()
 	if s.connection() != c {
-		m.inbound.Unlock()
+		m.inbound.unlock()
 		return false
 	}
 	m.heard.Store(true)
@@ -160,7 +177,7 @@ func (s *Session) Begin(c Conn) bool {
 func (s *Session) End() {
 	if m := s.managed.Load(); m != nil {
 		m.received.Add(1)
-		m.inbound.Unlock()
+		m.inbound.unlock()
 	}
 }
 
@@ -171,7 +188,7 @@ func (s *Session) Aside(c Conn, what func()) {
 		return
 	}
 	if m := s.managed.Load(); m != nil {
-		defer m.inbound.Unlock()
+		defer m.inbound.unlock()
 	}
 	what()
 }
@@ -187,7 +204,7 @@ func (s *Session) Acknowledge(c Conn) {
 		return
 	}
 	n := m.received.Load()
-	m.inbound.Unlock()
+	m.inbound.unlock()
 	if h := s.holds.Load(); h != nil && h.owe(n) {
 		return
 	}
@@ -208,7 +225,7 @@ func (s *Session) Acknowledged(c Conn, h uint32) error {
 	if m == nil {
 		return nil
 	}
-	defer m.inbound.Unlock()
+	defer m.inbound.unlock()
 	o := &s.out
 	o.mu.Lock()
 	before := len(m.unacked)

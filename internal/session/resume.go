@@ -170,7 +170,7 @@ func (s *Session) ResumeInline(ctx context.Context, c Conn, h uint32) (handled u
 }
 
 func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (handled uint32, err error) {
-	old, life, lived, err := s.seize(c, h)
+	old, life, lived, err := s.seize(ctx, c, h)
 	if err != nil {
 		return 0, err
 	}
@@ -216,10 +216,13 @@ func (s *Session) resume(ctx context.Context, c Conn, h uint32, inline bool) (ha
 
 // seize takes the session from its connection, if it lives, for another. It is then detached, as if its connection had
 // been lost.
-func (s *Session) seize(c Conn, h uint32) (old ConnInfo, life uint32, lived bool, err error) {
+func (s *Session) seize(ctx context.Context, c Conn, h uint32) (old ConnInfo, life uint32, lived bool, err error) {
 	m := s.managed.Load()
-	m.inbound.Lock() // a stanza of the old connection that is being handled belongs to the session
-	defer m.inbound.Unlock()
+	// A stanza of the old connection that is being handled belongs to the session.
+	if err := m.inbound.lockFor(ctx); err != nil {
+		return old, 0, false, err
+	}
+	defer m.inbound.unlock()
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
