@@ -1,7 +1,6 @@
 package roster
 
 import (
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -92,7 +91,7 @@ func (u *User) save(k *Known, changes []change, reset bool) {
 func (u *User) settle(n uint64, at time.Time, maxAge time.Duration) (ready []*waiter) {
 	u.mu.Lock()
 	u.fetch.checked = at
-	u.fetch.renewal = maxAge - time.Duration(rand.Int64N(int64(maxAge)/5+1)) // users who came together are asked for one by one
+	u.fetch.renewal = maxAge - u.spread(maxAge/5) // users who came together are asked for one by one
 	u.mu.Unlock()
 	return u.reach(n)
 }

@@ -2,8 +2,9 @@ package roster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
-	"math/rand/v2"
+	"hash/fnv"
 	"time"
 
 	"rollcall/internal/rosterhttp"
@@ -35,7 +36,7 @@ func (u *User) scheduleRetry(err error, known bool) {
 		delay = min(max(delay, herr.RetryAfter), retryLongest)
 	}
 	f.patient = !isDown(err) // what one user's answer says is not changed by another's
-	delay += time.Duration(rand.Int64N(int64(delay) / 5))
+	delay += u.spread(delay / 5)
 	f.retry = time.AfterFunc(delay, func() {
 		u.mu.Lock()
 		f.retry = nil
@@ -45,6 +46,15 @@ func (u *User) scheduleRetry(err error, known bool) {
 			u.fly()
 		}
 	})
+}
+
+// spread gives some of a time that is another part of it for each user and each fetch, so that those who came together ask one
+// by one. It is no random number: what happens in a simulated world is to happen again (see server.TestWorld). The caller holds
+// u.mu.
+func (u *User) spread(most time.Duration) time.Duration {
+	h := fnv.New64a()
+	h.Write(binary.LittleEndian.AppendUint64([]byte(u.name), u.fetch.begun))
+	return time.Duration(h.Sum64() % uint64(most+1))
 }
 
 // hurry tries a fetch that waits to be tried again now.
