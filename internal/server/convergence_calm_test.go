@@ -16,7 +16,10 @@ func (w *town) calm() {
 	w.diskTurns(xmpptest.Works)
 	w.pass(40 * time.Second) // requests are answered within 30 s
 	w.posts.Wait()
-	all := slices.Collect(maps.Values(w.folk))
+	var all []*person
+	for _, name := range people {
+		all = append(all, w.folk[name])
+	}
 	switch {
 	case w.kind.pushOnly:
 		for _, p := range all { // that the application tries again, or begins

@@ -8,7 +8,6 @@ import (
 
 	"rollcall/internal/ns"
 	"rollcall/internal/xmlstream"
-	"rollcall/internal/xmpptest"
 )
 
 // habit is what a client does with rosters.
@@ -34,8 +33,11 @@ type device struct {
 	astray  bool   // its version may be none of the server's
 
 	// What it has while it is connected:
-	client    *xmpptest.Client
+	client    connection
 	asks      map[string]string // requests for the roster that wait, with the version that was said ("-" for none)
+	since     map[string]int    // the user's floor when each of them was made
+	asked     time.Time         // when the last was
+	floor     int               // the user's when the last was made that was answered
 	number    int
 	versioned bool // it has said a version
 	wavers    bool // it has begun to say a version, or no longer does, and the server may not have heard it yet
@@ -51,12 +53,23 @@ type device struct {
 
 func (d *device) String() string { return d.user.name + "/" + d.resource }
 
+// connection is what a device needs of an xmpptest.Client.
+type connection interface {
+	Send(xml string) error
+	Poll() (*xmlstream.Element, error)
+	Close()
+}
+
 // connect signs in. A connection that there still is will be replaced.
 func (d *device) connect() {
 	w := d.town
 	old := d.client
 	d.leave()
-	c, err := w.world.Connect(w.ctx, d.user.name, d.resource)
+	dial := w.dial
+	if dial == nil {
+		dial = func(d *device) (connection, error) { return w.world.Connect(w.ctx, d.user.name, d.resource) }
+	}
+	c, err := dial(d)
 	if old != nil {
 		old.Close()
 	}
@@ -64,9 +77,14 @@ func (d *device) connect() {
 		w.fail("a client cannot sign in", "%s: %v", d, err)
 		return
 	}
-	w.say("%s comes", d)
+	d.begin(c)
+}
+
+// begin begins a session.
+func (d *device) begin(c connection) {
+	d.town.say("%s comes", d)
 	d.client = c
-	d.asks, d.seen, d.pushed = map[string]string{}, map[string]string{}, map[string]bool{}
+	d.asks, d.since, d.seen, d.pushed = map[string]string{}, map[string]int{}, map[string]string{}, map[string]bool{}
 	if d.habit == forgets || d.roster == nil {
 		d.roster, d.ver, d.inexact, d.astray = map[string]contact{}, "", false, false
 	}
@@ -134,7 +152,7 @@ func (d *device) ask(with int) {
 	d.astray = d.astray || d.town.unreadable
 	d.number++
 	id := fmt.Sprint("roster-", d.number)
-	d.asks[id] = said
+	d.asks[id], d.since[id], d.asked = said, d.user.floor, time.Now()
 	d.send("<iq type='get' id='%s'><query xmlns='jabber:iq:roster'%s/></iq>", id, attr)
 	if d.versioned {
 		d.town.settle() // a push that crosses it would come again
@@ -189,6 +207,7 @@ func (d *device) hearAnswer(el *xmlstream.Element) {
 		d.town.fail("a request is answered twice", "%s: %s", d, el)
 		return
 	}
+	d.floor = d.since[el.Attr("id")]
 	delete(d.asks, el.Attr("id"))
 	d.wavers = false
 	d.town.counts[fmt.Sprintf("answers: %s, %v", el.Attr("type"), el.Child(ns.Roster, "query") != nil)]++
@@ -320,9 +339,13 @@ func (d *device) got(query *xmlstream.Element) {
 // check compares a roster with what was true when it can have been made.
 func (d *device) check(roster map[string]contact) {
 	for name := range d.user.past {
-		if c := roster[name]; !d.user.was(name, c) {
+		floor := max(d.user.floor, d.user.floors[name])
+		if d.town.lags {
+			floor = d.floor
+		}
+		if c := roster[name]; !d.user.was(name, c, floor) {
 			d.town.fail("a client has what was never so, or is so no more", "%s has %s as %+v; turns since %d may be seen of %+v",
-				d, name, c, d.user.floor, d.user.past[name])
+				d, name, c, floor, d.user.past[name])
 		}
 	}
 	for name := range roster {

@@ -245,11 +245,16 @@ func (w *town) serviceTurns(p *person, s step) {
 	mode := ways[s.B%len(ways)]
 	folk := []*person{p}
 	if s.C%4 == 0 {
-		folk = slices.Collect(maps.Values(w.folk))
+		folk = nil
+		for _, name := range people {
+			folk = append(folk, w.folk[name])
+		}
 	}
 	for _, p := range folk {
 		w.say("the service answers %s with %q", p.name, mode)
-		p.mode = mode
+		if p.mode = mode; !p.truthful() {
+			p.lies++
+		}
 		w.service.Answer(p.name, mode)
 		p.blurred = p.blurred || strings.Contains(mode, "-bad") // of no contact, some are all
 		if mode == xmpptest.AllBad {                            // which may be taken for an empty roster
@@ -275,6 +280,10 @@ func (w *town) serviceWell() {
 
 func (w *town) pass(d time.Duration) {
 	w.say("%v pass", d)
+	if w.tick != nil {
+		w.tick(d)
+		return
+	}
 	time.Sleep(d) // of the bubble's clock
 }
 
@@ -307,18 +316,27 @@ func (w *town) again(how func() error, loses bool) {
 			d.drop()
 		}
 	}
+	w.reborn(how)
+	if loses {
+		w.forget()
+	}
+}
+
+// reborn has the server end in some way and start again.
+func (w *town) reborn(how func() error) {
 	w.mu.Lock()
 	w.life++
 	w.mu.Unlock()
 	if err := how(); err != nil {
 		w.fail("the server does not start again", "%v", err)
 	}
-	if !loses {
-		return
-	}
+}
+
+// forget says that the server may not have written everything before it ended.
+func (w *town) forget() {
 	for _, p := range w.folk {
 		if !w.kind.pushOnly {
-			p.floor = 0
+			p.floor = p.base
 			clear(p.floors)
 		}
 	}

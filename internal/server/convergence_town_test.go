@@ -45,6 +45,12 @@ type town struct {
 
 	counts map[string]int // what happened, how often
 
+	// Of a town in which time passes otherwise (see sim); nil when they are not needed:
+	config, hostConfig []string                            // lines of the server's
+	dial               func(d *device) (connection, error) // how a client signs in
+	tick               func(d time.Duration)               // lets time pass
+	lags               bool                                // what the server has sent takes time: see device.floor
+
 	mu     sync.Mutex
 	failed string // the first thing that was wrong, in words that are the same each time
 }
@@ -55,13 +61,15 @@ type person struct {
 	roster map[string]contact
 	past   map[string][]state // of each contact that there ever was
 	turn   int                // counts the roster's changes
-	// floor is the first turn that may still be seen: the server has said that it has that one, or a later one.
-	floor   int
-	floors  map[string]int // the same for single contacts
-	unsure  bool           // what was sent may not have been taken
-	mode    string         // how the service answers
-	blurred bool           // the server may hold back what the service has, or have what it was not told to
-	seen    map[string]*version
+	// floor is the first turn that may still be seen: the server has said that it has that one, or a later one. base is what it
+	// is when the server has forgotten that.
+	floor, base int
+	floors      map[string]int // the same for single contacts
+	unsure      bool           // what was sent may not have been taken
+	mode        string         // how the service answers
+	lies        int            // counts how often it has begun to answer what is not so
+	blurred     bool           // the server may hold back what the service has, or have what it was not told to
+	seen        map[string]*version
 }
 
 // state is what a contact was from a turn on.
@@ -129,7 +137,7 @@ func (w *town) say(format string, args ...any) {
 // start starts the world. disk says where rosters are: in the database now and then, for that takes time, and mostly in
 // its likeness.
 func (w *town) start(disk int) bool {
-	o := xmpptest.Options{Log: serverLog(), PushOnly: w.kind.pushOnly}
+	o := xmpptest.Options{Log: serverLog(), PushOnly: w.kind.pushOnly, Config: w.config}
 	var err error
 	switch {
 	case disk == 99:
@@ -142,11 +150,12 @@ func (w *town) start(disk int) bool {
 		w.disk = xmpptest.NewDisk(nil)
 	}
 	o.Disk = w.disk
+	o.HostConfig = slices.Clone(w.hostConfig)
 	if w.kind.batches {
-		o.HostConfig = []string{"roster.batch_url = 'http://app/batch'"}
+		o.HostConfig = append(o.HostConfig, "roster.batch_url = 'http://app/batch'")
 	}
 	if w.kind.mutual {
-		o.HostConfig = []string{"roster.mutual = true"}
+		o.HostConfig = append(o.HostConfig, "roster.mutual = true")
 	}
 	if w.world, err = xmpptest.Start(w, w.service, o); err != nil {
 		w.fail("the server does not start", "%v", err)
@@ -208,14 +217,14 @@ func (p *person) set(name string, c contact) {
 	}
 }
 
-// was tells whether that was true of a contact at a turn that may still be seen.
-func (p *person) was(name string, c contact) bool {
+// was tells whether that was true of a contact at a turn, or later.
+func (p *person) was(name string, c contact, floor int) bool {
 	past := p.past[name]
 	for i := len(past) - 1; i >= 0; i-- {
 		if past[i].contact == c {
 			return true
 		}
-		if past[i].from <= max(p.floor, p.floors[name]) {
+		if past[i].from <= floor {
 			return false
 		}
 	}
@@ -251,7 +260,11 @@ type request struct {
 // post sends a request and looks at the answer. ok says that there is one, whatever it is. It may be called by any
 // goroutine.
 func (w *town) post(r request) (status int, a answer, ok bool) {
+	began := time.Now()
 	status, text, err := w.world.Ask(r.method, "http://localhost"+r.path, r.body)
+	if time.Since(began) > 31*time.Second { // of the bubble's clock
+		w.fail("a request is answered late", "%+v: after %v", r, time.Since(began))
+	}
 	w.say("%s %s %s gets %d %s %v", r.method, r.path, r.body, status, strings.TrimSpace(string(text)), err)
 	life, sick := w.health()
 	if err != nil {
@@ -401,6 +414,9 @@ func (w *town) raise(p *person, turn int, name string) {
 		p.floor = max(p.floor, turn)
 	} else {
 		p.floors[name] = max(p.floors[name], turn)
+	}
+	if w.lags {
+		return
 	}
 	for _, d := range w.devices {
 		if d.user == p && d.answered && len(d.asks) == 0 && !d.inexact {

@@ -32,7 +32,7 @@ type Client struct {
 const backlog = 1024
 
 // Connect opens a stream to a host, signs in with PLAIN, as user with any password, and binds a resource.
-func Connect(ctx context.Context, l *PipeListener, user, host, resource string) (*Client, error) {
+func Connect(ctx context.Context, l Dialer, user, host, resource string) (*Client, error) {
 	return connect(ctx, l, user, func(c *Client) error {
 		if err := c.signIn(user, host); err != nil {
 			return err
@@ -42,16 +42,16 @@ func Connect(ctx context.Context, l *PipeListener, user, host, resource string) 
 }
 
 // SignIn does the same and binds no resource.
-func SignIn(ctx context.Context, l *PipeListener, user, host string) (*Client, error) {
+func SignIn(ctx context.Context, l Dialer, user, host string) (*Client, error) {
 	return connect(ctx, l, user, func(c *Client) error { return c.signIn(user, host) })
 }
 
 // Open opens a stream to a host, and does not sign in.
-func Open(ctx context.Context, l *PipeListener, host string) (*Client, error) {
+func Open(ctx context.Context, l Dialer, host string) (*Client, error) {
 	return connect(ctx, l, "nobody", func(c *Client) error { return c.open(host) })
 }
 
-func connect(ctx context.Context, l *PipeListener, user string, negotiate func(c *Client) error) (*Client, error) {
+func connect(ctx context.Context, l Dialer, user string, negotiate func(c *Client) error) (*Client, error) {
 	conn, err := l.Dial(ctx)
 	if err != nil {
 		return nil, err

@@ -20,16 +20,26 @@ func NewPipeListener(port int) *PipeListener {
 	return &PipeListener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
+// Dialer is where clients connect: a PipeListener, or one that is reached by a Link.
+type Dialer interface {
+	Dial(ctx context.Context) (net.Conn, error)
+}
+
 // Dial connects to the listener.
 func (l *PipeListener) Dial(ctx context.Context) (net.Conn, error) {
 	client, server := net.Pipe()
+	return client, l.carry(ctx, addressed{server, l.addr})
+}
+
+// carry has a connection accepted.
+func (l *PipeListener) carry(ctx context.Context, server net.Conn) error {
 	select {
-	case l.conns <- addressed{server, l.addr}:
-		return client, nil
+	case l.conns <- server:
+		return nil
 	case <-l.closed:
-		return nil, net.ErrClosed
+		return net.ErrClosed
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 

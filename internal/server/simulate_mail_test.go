@@ -1,0 +1,211 @@
+package server_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rollcall/internal/ns"
+	"rollcall/internal/xmlstream"
+)
+
+// letter is a message that somebody has sent in a sim.
+type letter struct {
+	n      int
+	from   *device
+	to     *device // nil: to the account
+	user   *person
+	kept   bool // it has something in it that is stored
+	at     time.Time
+	life   int // of the server
+	prompt bool
+
+	acked     bool // by the server (XEP-0198)
+	arrived   bool // the server has it: it has answered what came after it
+	refused   bool
+	mayBeLost bool             // with a connection on which nothing is acknowledged
+	mayRepeat map[*device]bool // a device may get it again in another session
+	got       map[*device]got
+}
+
+// got is in which session of a device, and in which life of the server, a message was heard.
+type got struct{ session, life int }
+
+// heard is a message that a device has heard, and how many stanzas it had heard by then.
+type heard struct {
+	letter *letter
+	count  uint32
+}
+
+func (s *sim) letter(n string) *letter {
+	i, err := strconv.Atoi(n)
+	if err != nil || i < 1 || i > len(s.letters) {
+		return nil
+	}
+	return s.letters[i-1]
+}
+
+// write has a device send a message: a third of them to one client, one in six nothing but a chat state.
+func (l *line) write(m move, i int) {
+	s := l.sim
+	to := s.lines[(m.b+i)%len(s.lines)].d
+	if to.user == l.d.user {
+		to = s.lines[(m.b+i+2)%len(s.lines)].d
+	}
+	x := &letter{n: len(s.letters) + 1, from: l.d, user: to.user, kept: (m.c+i)%6 > 0, at: time.Now(), mayRepeat: map[*device]bool{}, got: map[*device]got{}}
+	x.life, _ = s.health()
+	address := to.user.name + "@localhost"
+	if (m.d+i)%3 == 0 {
+		x.to = to
+		address += "/" + to.resource
+	}
+	x.prompt = s.fit(l) && s.reachable(x)
+	s.letters = append(s.letters, x)
+	content := fmt.Sprintf(`<body xml:%s  >%d</body>`, verbatim, x.n)
+	if !x.kept {
+		content = "<active xmlns='http://jabber.org/protocol/chatstates'/>"
+	}
+	s.counts["messages"]++
+	s.say("%s writes m%d to %s", l.d, x.n, address)
+	_ = l.send(fmt.Sprintf("<message to='%s' type='chat' id='m%d'>%s</message>", address, x.n, content), x)
+	if l.managed && m.d%4 > 0 {
+		l.raw("<r xmlns='urn:xmpp:sm:3'/>")
+	}
+}
+
+// fit tells whether nothing is, or was just now, wrong with a device's connection.
+func (s *sim) fit(l *line) bool {
+	return l.d.client != nil && !l.lost() && !l.held && !l.lazy && !l.abused && time.Since(l.well) > 5*time.Second
+}
+
+// reachable tells whether a message must arrive soon, and is certain to find somebody: the one client that it is for, or
+// clients of whom nobody is in a state in which some might wait for them.
+func (s *sim) reachable(x *letter) bool {
+	if time.Now().Before(s.illUntil) {
+		return false
+	}
+	able := func(l *line) bool {
+		return s.fit(l) && l.d.available && time.Since(l.shown) > 5*time.Second
+	}
+	if x.to != nil {
+		return able(s.lineOf(x.to))
+	}
+	there := 0
+	for _, l := range s.lines {
+		if l.d.user != x.user || l.d.client == nil && time.Since(l.well) > 2*time.Minute {
+			continue
+		}
+		if !able(l) {
+			return false
+		}
+		there++
+	}
+	return there > 0
+}
+
+// promptly is how soon a message arrives where nothing is wrong.
+const promptly = 5 * time.Second
+
+// checkPrompt looks whether messages have come that must have by now: "a reader that stops reading costs its own session and
+// nobody else".
+func (s *sim) checkPrompt() {
+	life, _ := s.health()
+	for _, x := range s.letters[s.prompted:] {
+		if time.Since(x.at) < promptly {
+			return
+		}
+		s.prompted = x.n
+		if !x.prompt || x.life != life || x.refused || s.illUntil.After(x.at) {
+			continue
+		}
+		came, undisturbed := false, s.fit(s.lineOf(x.from)) && s.lineOf(x.from).well.Before(x.at)
+		for _, l := range s.lines {
+			if _, has := x.got[l.d]; has {
+				came = true
+			}
+			if l.d.user == x.user && (x.to == nil || x.to == l.d) {
+				undisturbed = undisturbed && (l.d.client == nil && x.to == nil || s.fit(l) && l.shown.Before(x.at)) && l.well.Before(x.at)
+			}
+		}
+		if undisturbed {
+			s.counts["prompt messages"]++
+		}
+		if undisturbed && !came {
+			s.fail("a message does not come though nothing is wrong with who is to get it", "m%d from %s to %s", x.n, x.from, x.user.name)
+		}
+	}
+}
+
+// hearMessage takes a message that has come.
+func (l *line) hearMessage(el *xmlstream.Element) {
+	s := l.sim
+	number, ours := strings.CutPrefix(el.Attr("id"), "m")
+	x := s.letter(number)
+	if !ours || x == nil || el.Child(ns.Carbons, "sent") != nil || el.Child(ns.Carbons, "received") != nil {
+		return
+	}
+	if el.Attr("type") == "error" {
+		s.say("%s hears that m%d is refused: %s", l.d, x.n, el)
+		x.refused = true
+		life, _ := s.health()
+		if x.from != l.d || x.kept && life == x.life && s.illUntil.Before(x.at) {
+			s.fail("a message is refused for no reason", "%s: %s", l.d, el)
+		}
+		return
+	}
+	late := el.Child(ns.Delay, "delay") != nil
+	s.say("%s hears m%d, late: %v", l.d, x.n, late)
+	if from := el.Attr("from"); from != x.from.user.name+"@localhost/"+x.from.resource || l.d.user != x.user {
+		s.fail("a stanza under another name", "m%d of %s to %s comes to %s from %s", x.n, x.from, x.user.name, l.d, from)
+	}
+	life, _ := s.health()
+	if was, twice := x.got[l.d]; twice && (was.session == l.session || was.life == life && !x.mayRepeat[l.d]) {
+		s.fail("a message comes twice", "m%d to %s", x.n, l.d)
+	}
+	s.counts["messages heard"]++
+	x.got[l.d] = got{l.session, life}
+	l.heard = append(l.heard, heard{x, l.handled})
+	if late {
+		return
+	}
+	if last := l.live[x.from]; last > x.n {
+		s.fail("messages come out of order", "%s hears m%d after m%d", l.d, x.n, last)
+	}
+	l.live[x.from] = x.n
+}
+
+// confirm notes that the server has what we have said: that so many stanzas were heard.
+func (l *line) confirm(count uint32) {
+	l.heard = slices.DeleteFunc(l.heard, func(h heard) bool { return h.count <= count })
+}
+
+// settleLetters is for the end of a session: what the server does not know to have been heard may come again.
+func (l *line) settleLetters() {
+	if l.managed {
+		for _, h := range l.heard {
+			h.letter.mayRepeat[l.d] = true
+		}
+	}
+	l.heard = nil
+}
+
+// checkLetters looks in the end whether everything has come that is due.
+func (s *sim) checkLetters() {
+	life, _ := s.health()
+	for _, x := range s.letters {
+		due := x.kept && !x.refused && !x.mayBeLost && (x.acked || x.arrived && x.life == life)
+		if due {
+			s.counts["due messages"]++
+		}
+		if due && len(x.got) == 0 {
+			s.fail("a message is lost", "m%d from %s to %s, acknowledged: %v", x.n, x.from, x.user.name, x.acked)
+		}
+	}
+	for _, m := range s.disk.All() {
+		if m.Undelivered {
+			s.fail("a message waits though its recipient is there", "%s: %s", m.Username, m.Stanza)
+		}
+	}
+}
