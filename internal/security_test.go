@@ -9,12 +9,17 @@ import (
 	"testing"
 )
 
-// Every test that docs/security.md names exists.
+// Every test that docs/security.md and docs/reliability.md name exists.
 func TestSecurityTable(t *testing.T) {
 	doc, err := os.ReadFile("../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	faults, err := os.ReadFile("../docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc = append(doc, faults...)
 	named := regexp.MustCompile("`((?:internal|e2e)[a-z0-9/]*)`((?:[ ,]*(?:Test|Fuzz)[A-Za-z0-9]+)+)")
 	dialogue := regexp.MustCompile(`[a-z_]+\.txt`)
 	tests, cases := 0, map[string]bool{}

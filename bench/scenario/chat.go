@@ -51,8 +51,20 @@ func (r *run) chat(ctx context.Context) error {
 	return r.addLatencies(ctx, "chat", "")
 }
 
-// addLatencies waits until everything that was sent has arrived, and takes the times of the messages that were recorded.
+// addLatencies adds the times of the messages that were recorded.
 func (r *run) addLatencies(ctx context.Context, scenario, what string) error {
+	all, err := r.collect(ctx)
+	if err != nil {
+		return err
+	}
+	slices.Sort(all)
+	r.add(scenario, what+"p50", "ms", measure.Percentile(all, 50)/1000)
+	r.add(scenario, what+"p99", "ms", measure.Percentile(all, 99)/1000)
+	return nil
+}
+
+// collect waits until everything that was sent has arrived, and takes the times of the messages that were recorded, in microseconds.
+func (r *run) collect(ctx context.Context) (all []uint32, err error) {
 	deadline := time.Now().Add(r.Timeout)
 	for {
 		// What is sent grows only with what is received, so it is read first: equal means that nothing is under way.
@@ -62,21 +74,17 @@ func (r *run) addLatencies(ctx context.Context, scenario, what string) error {
 			break
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d of %d messages missing after %v", missing, sent, r.Timeout)
+			return nil, fmt.Errorf("%d of %d messages missing after %v", missing, sent, r.Timeout)
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	var all []uint32
 	for _, m := range r.crowd.members {
 		all = append(all, m.latencies...)
 		m.latencies = nil // everything has arrived
 	}
-	slices.Sort(all)
-	r.add(scenario, what+"p50", "ms", measure.Percentile(all, 50)/1000)
-	r.add(scenario, what+"p99", "ms", measure.Percentile(all, 99)/1000)
-	return nil
+	return all, nil
 }
 
 func (m *member) sentMessages() uint64     { return m.sent.Load() }

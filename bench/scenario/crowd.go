@@ -1,4 +1,4 @@
-// Package scenario drives the users of one server through what is measured: login, idle, refresh, latency, presence, chat, storm.
+// Package scenario drives the users of one server through what is measured: login, idle, refresh, latency, presence, chat, outage, storm.
 package scenario
 
 import (

@@ -38,12 +38,12 @@ type Result struct {
 	Value    float64 `json:"value"`
 }
 
-// Names lists the scenarios in the order in which they run. The first two always do: the others need users. The last one runs only where
-// it is asked for: it restarts the server.
-var Names = []string{"login", "idle", "refresh", "latency", "presence", "chat", "storm"}
+// Names lists the scenarios in the order in which they run. The first two always do: the others need users. The last two run only where
+// they are asked for: one takes minutes, and the other restarts the server.
+var Names = []string{"login", "idle", "refresh", "latency", "presence", "chat", "outage", "storm"}
 
 // Usual are the scenarios that run unless others are asked for.
-var Usual = Names[:len(Names)-1]
+var Usual = Names[:len(Names)-2]
 
 // run is one server and its users while they are measured.
 type run struct {
@@ -59,7 +59,7 @@ func Run(ctx context.Context, server *peer.Running, o Options, wanted map[string
 	r := &run{Options: o, server: server}
 	r.crowd = newCrowd(o.Graph, &r.Client)
 	err := r.signIn(ctx)
-	steps := map[string]func(context.Context) error{"refresh": r.refresh, "latency": r.latency, "presence": r.presence, "chat": r.chat, "storm": r.storm}
+	steps := map[string]func(context.Context) error{"refresh": r.refresh, "latency": r.latency, "presence": r.presence, "chat": r.chat, "outage": r.outage, "storm": r.storm}
 	for _, name := range Names {
 		step := steps[name]
 		if err != nil || step == nil || !wanted[name] {

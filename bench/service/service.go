@@ -21,6 +21,9 @@ type Service struct {
 	delay    time.Duration
 	listener net.Listener
 
+	mood    atomic.Int32
+	changed atomic.Pointer[chan struct{}] // closed when the mood is another
+
 	requests atomic.Int64
 	under    atomic.Int64   // requests being answered now
 	most     atomic.Int64   // the most there were at a time
@@ -38,9 +41,40 @@ func Serve(addr string, g *Graph, delay time.Duration) (*Service, error) {
 		return nil, fmt.Errorf("roster service: %w", err)
 	}
 	s := &Service{graph: g, delay: delay, listener: l, conns: make(map[net.Conn]struct{}), each: make([]atomic.Int32, g.Users)}
+	s.SetMood(Well)
 	s.wg.Add(1)
 	go s.accept()
 	return s, nil
+}
+
+// A Mood is how the service answers.
+type Mood int32
+
+// The moods of a service.
+const (
+	Well    Mood = iota
+	Silent       // requests are not answered, until it is in another mood
+	Failing      // 503
+)
+
+// SetMood has the service answer so from now on.
+func (s *Service) SetMood(m Mood) {
+	s.mood.Store(int32(m))
+	next := make(chan struct{})
+	if before := s.changed.Swap(&next); before != nil {
+		close(*before)
+	}
+}
+
+// await waits while the service is silent, and tells how it is then.
+func (s *Service) await() Mood {
+	for {
+		changed := *s.changed.Load()
+		if m := Mood(s.mood.Load()); m != Silent {
+			return m
+		}
+		<-changed
+	}
 }
 
 // URL is the template that a server is configured with.
@@ -73,6 +107,7 @@ func (s *Service) MostForOne() (times int, user string) {
 
 // Close stops the service and waits for its goroutines.
 func (s *Service) Close() error {
+	s.SetMood(Well)
 	err := s.listener.Close()
 	s.mu.Lock()
 	for c := range s.conns {
@@ -145,7 +180,12 @@ func (s *Service) serve(c net.Conn) {
 		if s.delay > 0 {
 			time.Sleep(s.delay)
 		}
-		out = s.answer(out[:0], req)
+		if s.await() == Failing {
+			req.last = true
+			out = append(out[:0], "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"...)
+		} else {
+			out = s.answer(out[:0], req)
+		}
 		s.leave() // before the answer goes: whoever has read it finds it counted
 		_, err = c.Write(out)
 		if err != nil || req.last {

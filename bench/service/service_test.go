@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -196,5 +197,49 @@ func TestPatch(t *testing.T) {
 	answer = `{"updated":1,"errors":1}`
 	if err := n.Patch(t.Context(), g, []int{3, 5}, true); err == nil {
 		t.Error("one of two was not changed: no error")
+	}
+}
+
+// A silent service keeps requests until it is in another mood, and a failing one answers all that come.
+func TestMoods(t *testing.T) {
+	g, err := NewGraph(4, 2, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Serve("127.0.0.1:0", g, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func() int {
+		resp, err := client.Get(fmt.Sprintf(s.URL(), "u1"))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	s.SetMood(Failing)
+	if code := get(); code != 503 {
+		t.Errorf("failing: %d", code)
+	}
+	s.SetMood(Silent)
+	answered := make(chan int)
+	go func() { answered <- get() }()
+	for s.under.Load() == 0 { // until the request has come
+		runtime.Gosched()
+	}
+	select {
+	case code := <-answered:
+		t.Errorf("silent: %d", code)
+	default:
+	}
+	s.SetMood(Well)
+	if code := <-answered; code != 200 {
+		t.Errorf("well again: %d", code)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
