@@ -8,6 +8,7 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.FileInputStream;
 import java.io.InputStreamReader;
+import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
 import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
@@ -33,6 +34,7 @@ import org.jivesoftware.smack.roster.RosterEntry;
 import org.jivesoftware.smack.roster.RosterListener;
 import org.jivesoftware.smack.roster.packet.RosterPacket;
 import org.jivesoftware.smack.roster.rosterstore.DirectoryRosterStore;
+import org.jivesoftware.smack.roster.rosterstore.RosterStore;
 import org.jivesoftware.smack.sasl.SASLErrorException;
 import org.jivesoftware.smack.tcp.XMPPTCPConnection;
 import org.jivesoftware.smack.tcp.XMPPTCPConnectionConfiguration;
@@ -70,14 +72,25 @@ public final class SmackClient implements RosterListener {
             }
         });
         roster = Roster.getInstanceFor(connection);
-        DirectoryRosterStore store = DirectoryRosterStore.open(new File(config.get("store")));
-        roster.setRosterStore(store != null ? store : DirectoryRosterStore.init(new File(config.get("store"))));
+        roster.setRosterStore(store(new File(config.get("store"))));
         roster.addRosterListener(this);
         connection.addSyncStanzaListener(stanza -> emit("whole", "body", ((RosterPacket) stanza).getVersion()),
                 stanza -> stanza instanceof RosterPacket && ((IQ) stanza).getType() == IQ.Type.result);
         connection.addSyncStanzaListener(stanza -> on((Message) stanza), StanzaTypeFilter.MESSAGE);
         CarbonManager.getInstanceFor(connection).addCarbonCopyReceivedListener((direction, copy, wrapping) ->
                 emit("copy", "type", direction, "from", copy.getFrom(), "to", copy.getTo(), "body", copy.getBody()));
+    }
+
+    /** store is a folder with one hand in it at a time: Smack itself may read a file that it is just writing. */
+    private static RosterStore store(File folder) {
+        DirectoryRosterStore old = DirectoryRosterStore.open(folder);
+        RosterStore store = old != null ? old : DirectoryRosterStore.init(folder);
+        return (RosterStore) Proxy.newProxyInstance(SmackClient.class.getClassLoader(), new Class<?>[] {RosterStore.class},
+                (proxy, method, arguments) -> {
+                    synchronized (store) {
+                        return method.invoke(store, arguments);
+                    }
+                });
     }
 
     private static X509TrustManager trust(String ca) throws Exception {
