@@ -36,7 +36,8 @@ import (
 //	avatar        from, body, type: an avatar's hash and type; picture has jids, the hashes of one, in the vCard and as an avatar
 //	archive       bodies of the messages in the archive, jids, which are their ids there, and ends, those of the first and the last
 //	prefer-done   body, jids: the default, and those never archived, as the server has taken them
-//	password-done the server took another password
+//	registered    jids: the server made the account, for which it asked for these fields; or not-registered with type and condition (slixmpp only)
+//	password-done the server took another password; so with cancel-done, which is that there is no account any more
 //	pong          the server answered a ping
 //	stream-error  condition
 //	closed        the connection is over; nothing follows
@@ -70,7 +71,7 @@ type item struct {
 // A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, carbons, keep, kept,
 // avatar and photo (Body is a picture in base64, published as an avatar or in the vCard), picture (whose To says),
 // archive (with To; Show is reverse or nothing), prefer (Body is the default, JIDs are never archived), blocklist, block, unblock,
-// password, cut (lose the connection, and come back), ping or quit.
+// password, cancel, cut (lose the connection, and come back), ping or quit.
 type command struct {
 	Do     string   `json:"do"`
 	To     string   `json:"to,omitempty"`

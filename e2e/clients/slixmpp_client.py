@@ -66,6 +66,8 @@ class Client(ClientXMPP):
             self.add_event_handler("avatar_metadata_publish", self.on_avatar)
         if config.get("photos"):  # it knows avatars of vCards alone
             self.register_plugin("xep_0153")
+        if config.get("register"):  # it makes its account before it signs in
+            self.add_event_handler("register", self.on_register)
         if config.get("archive"):
             self.register_plugin("xep_0313")
             self.register_plugin("xep_0359")
@@ -108,6 +110,20 @@ class Client(ClientXMPP):
             mechanism=self.plugin["feature_mechanisms"].mech.name,
             tls=self.socket.version(),
         )
+
+    async def on_register(self, form):
+        """The fields that the server asks for are here; they are sent back filled in."""
+        iq = self.Iq()
+        iq["type"] = "set"
+        iq["register"]["username"] = self.boundjid.user
+        iq["register"]["password"] = self.password
+        fields = sorted(form["register"].get_fields())
+        try:
+            await iq.send()
+            emit("registered", jids=fields)
+        except IqError as e:
+            emit("not-registered", type=e.etype, condition=e.condition)
+            self.disconnect()
 
     def on_message(self, msg):
         emit("message", **{"from": msg["from"].full}, type=msg["type"], body=msg["body"],
@@ -237,6 +253,9 @@ class Client(ClientXMPP):
             case "password":
                 await self.plugin["xep_0077"].change_password(command["body"], jid=self.boundjid.domain)
                 emit("password-done")
+            case "cancel":
+                await self.plugin["xep_0077"].cancel_registration()
+                emit("cancel-done")
             case "unblock":
                 await self.plugin["xep_0191"].unblock(command["jids"])
                 emit("unblock-done")
