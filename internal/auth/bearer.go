@@ -24,6 +24,7 @@ func (s *Server) oauthBearer(whose func(ctx context.Context, token string) (stri
 				}
 				user, lease, err := whose(ctx, token)
 				if errors.Is(err, ErrWrong) {
+					attemptOf(ctx).showedNothing() // the client learns it now
 					return bearerRefused()
 				}
 				if err != nil {

@@ -95,6 +95,7 @@ type attempt struct {
 
 	named bool
 	name  accountName
+	wrong bool // it is counted already that what the client has shown is not good
 	// What it was counted in.
 	origin, inNetwork, inAccount bool
 }
@@ -123,6 +124,30 @@ func (a *attempt) claim(ctx context.Context, username string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("gone before its turn: %w", context.Cause(ctx))
 	}
+}
+
+// showedNothing says that what the client has shown is not good, nobody's, before the exchange is over: it may never be.
+func (a *attempt) showedNothing() {
+	if a == nil {
+		return
+	}
+	a.observe(SignInFailed)
+	a.wrong = true
+	if a.guard != nil {
+		a.guard.mu.Lock()
+		defer a.guard.mu.Unlock()
+		a.guard.blame(a.network)
+	}
+}
+
+// blame counts a try of a network that names nobody.
+func (g *Guard) blame(network netip.Prefix) {
+	if !network.IsValid() {
+		return
+	}
+	b, now := g.networks[network], time.Now()
+	g.spend(&b, now)
+	keep(g.networks, network, b, maxGuarded, g.lessSpent(now))
 }
 
 // enter counts a try, and tells how long it has to wait.
@@ -179,7 +204,7 @@ func (g *Guard) count(a *attempt, now time.Time) (wait time.Duration, refused, l
 
 // failed says that the try came to nothing. Only a wrong password, or name, is held against anybody.
 func (a *attempt) failed(condition string) {
-	if a == nil {
+	if a == nil || a.wrong {
 		return
 	}
 	if condition == NotAuthorized {
@@ -193,11 +218,8 @@ func (a *attempt) failed(condition string) {
 	switch {
 	case condition != NotAuthorized:
 		a.guard.refund(a)
-	case !a.named && a.network.IsValid(): // a name that nobody can have
-		b := a.guard.networks[a.network]
-		now := time.Now()
-		a.guard.spend(&b, now)
-		keep(a.guard.networks, a.network, b, maxGuarded, a.guard.lessSpent(now))
+	case !a.named: // a name that nobody can have
+		a.guard.blame(a.network)
 	}
 }
 
@@ -285,6 +307,10 @@ type attemptKey struct{}
 
 // claim tells the attempt of a context whom the client wants to be. Every mechanism comes by here, in identity.
 func claim(ctx context.Context, username string) error {
+	return attemptOf(ctx).claim(ctx, username)
+}
+
+func attemptOf(ctx context.Context) *attempt {
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
-	return a.claim(ctx, username)
+	return a
 }
