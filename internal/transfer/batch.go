@@ -73,6 +73,9 @@ func (im *Importer) count(r *record) {
 	switch r.state {
 	case adding:
 		im.report.Added++
+		if im.o.DryRun {
+			im.would[r.user] = struct{}{}
+		}
 		im.report.Taken.merge(r.taken)
 	case dataOnly:
 		im.report.DataOnly++
@@ -98,10 +101,11 @@ func (im *Importer) decide(ctx context.Context, r *record) error {
 		return nil
 	}
 	_, err := im.o.Store.Account(ctx, r.user.Domain(), r.user.Local())
+	_, would := im.would[r.user]
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound) && !would:
 		r.state = adding
-	case err != nil:
+	case err != nil && !would:
 		return at(r.where, err)
 	case im.o.Existing == Update:
 		r.state = updating

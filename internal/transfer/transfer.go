@@ -137,11 +137,12 @@ type Importer struct {
 	batch  []*record
 	bytes  int
 	report Report
+	would  map[jid.JID]struct{} // of a dry run: who would have been added
 }
 
 // NewImporter makes one.
 func NewImporter(o Options) *Importer {
-	im := &Importer{o: o, hosts: map[string]*Host{}, report: Report{Taken: Counts{}, Left: Counts{}}}
+	im := &Importer{o: o, hosts: map[string]*Host{}, report: Report{Taken: Counts{}, Left: Counts{}}, would: map[jid.JID]struct{}{}}
 	for i := range o.Hosts {
 		im.hosts[o.Hosts[i].Name] = &o.Hosts[i]
 	}

@@ -386,6 +386,15 @@ func TestDryRun(t *testing.T) {
 	if err != nil || r.Added != n {
 		t.Fatalf("%+v, %v", r, err)
 	}
+	// Who comes twice exists at the second time, as in an import.
+	const twice = "jid,password\njohn@localhost,x\nmarie@localhost,x\njohn@localhost,y\n"
+	for existing, want := range map[Policy]Report{Fail: {Added: 2}, Skip: {Added: 2, Skipped: 1}, Update: {Added: 2, Updated: 1}} {
+		im := NewImporter(Options{Store: s, Existing: existing, DryRun: true, Problem: func(err error) { t.Error(err) }, Hosts: []Host{{Name: "localhost", Accounts: true, Iterations: 10_000}}})
+		r, err := im.Finish(t.Context(), im.ImportCSV(t.Context(), "in", strings.NewReader(twice)))
+		if r.Added != want.Added || r.Skipped != want.Skipped || r.Updated != want.Updated || (err != nil) != (existing == Fail) {
+			t.Errorf("%s: %+v, %v", existing, r, err)
+		}
+	}
 	for a := range s.Accounts(t.Context(), "localhost") {
 		t.Fatalf("%s was added", a.Username)
 	}
