@@ -21,19 +21,7 @@ import (
 // WebSocket, signed in with a password, and by the application, which has a token or a session made (prebind). What the page
 // does is in clients/converse.mjs; what the application and the network do, it asks for here.
 func TestConverse(t *testing.T) {
-	chromium := program(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
-	nodejs := node(t)
-	dist := filepath.Join("converse", "dist")
-	if _, err := os.Stat(filepath.Join(dist, "converse.min.js")); err != nil {
-		missing(t, "Converse.js")
-	}
-	artifacts, err := filepath.Abs(filepath.Join("..", "artifacts"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(artifacts, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	chromium, nodejs, dist, artifacts := converseNeeds(t)
 	for _, way := range []struct{ name, transport, signIn string }{
 		{"bosh", "bosh", "token"},
 		{"websocket", "websocket", "token"},
@@ -57,6 +45,51 @@ func TestConverse(t *testing.T) {
 			defer cancel()
 			visit := exec.CommandContext(ctx, nodejs, "clients/converse.mjs",
 				fmt.Sprintf("https://localhost:%d", site.port), site.control.URL, way.transport, way.signIn, chromium, artifacts)
+			out, err := visit.CombinedOutput()
+			t.Logf("the visit:\n%s", out)
+			if err != nil {
+				t.Fatalf("the visit failed: %v", err)
+			}
+		})
+	}
+}
+
+// converseNeeds gives the programs and folders of a visit.
+func converseNeeds(t *testing.T) (chromium, nodejs, dist, artifacts string) {
+	t.Helper()
+	var err error
+	chromium = program(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
+	nodejs = node(t)
+	dist = filepath.Join("converse", "dist")
+	if _, err = os.Stat(filepath.Join(dist, "converse.min.js")); err != nil {
+		missing(t, "Converse.js")
+	}
+	artifacts, err = filepath.Abs(filepath.Join("..", "artifacts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = os.MkdirAll(artifacts, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return chromium, nodejs, dist, artifacts
+}
+
+// Somebody without an account makes one in Converse.js (XEP-0077), is signed in, and signs in again on another day; a name that is
+// taken is said to be.
+func TestConverseRegisters(t *testing.T) {
+	t.Parallel()
+	chromium, nodejs, dist, artifacts := converseNeeds(t)
+	for _, transport := range []string{"websocket", "bosh"} {
+		t.Run(transport, func(t *testing.T) {
+			service := startService(t)
+			r := startWith(t, "", service.rosterURL()+"\"\nauth.registration = true\nauth.client_names = \"xmpp", "bob")
+			r.service = service
+			service.set("alice", "{}")
+			site := startSite(t, r, dist, transport, "register")
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			visit := exec.CommandContext(ctx, nodejs, "clients/converse_register.mjs",
+				fmt.Sprintf("https://localhost:%d", site.port), transport, password, chromium, artifacts)
 			out, err := visit.CombinedOutput()
 			t.Logf("the visit:\n%s", out)
 			if err != nil {
@@ -243,6 +276,10 @@ func conversePage(t *testing.T, host, transport, signIn string) string {
 			t.Fatalf("the page of docs/converse.md has no %s", has)
 		}
 		page = strings.Replace(page, found, by, 1)
+	}
+	if signIn == "register" {
+		line("credentials_url", documented(t, "converse.md", "javascript", map[string]string{"chat.example.com": "localhost"}))
+		line("auto_login", "")
 	}
 	switch {
 	case signIn == "prebind":
