@@ -16,7 +16,7 @@ func TestFloor(t *testing.T) {
 		t.Run(tls, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "report")
 			s, err := parse(strings.Fields("-server floor -scenario " + strings.Join(scenario.Names, ",") +
-				" -talkers 2 -pause 1ms -signal TERM -n 6 -c 4 -offline 2 -reps 2 -rounds 3 -samples 8 -names 2 -duration 20ms -settle 0s -sources 2 -tls " +
+				" -also batch,patch -talkers 2 -pause 1ms -signal TERM -n 6 -c 4 -offline 2 -reps 2 -rounds 3 -samples 8 -names 2 -duration 20ms -settle 0s -sources 2 -tls " +
 				tls + " -o " + file))
 			if err != nil {
 				t.Fatal(err)
@@ -52,7 +52,7 @@ func checkReport(t *testing.T, file string) {
 			}
 		}
 	}
-	for _, name := range scenario.Names {
+	for _, name := range append(scenario.Names, "refresh, batch fetch", "latency, PATCH") {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
 		}

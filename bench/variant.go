@@ -19,12 +19,12 @@ const scramVariant = "SCRAM-SHA-1"
 
 var variants = map[string]*variant{
 	"scram":  {scramVariant, []string{"rollcall", "prosody", "ejabberd"}, []string{"login"}, func(s *settings) { s.mechanism = scramVariant }},
-	"batch":  {"batch fetch", []string{"rollcall"}, []string{"refresh", "latency"}, func(s *settings) { s.batch = true }},
+	"batch":  {"batch fetch", []string{"floor", "rollcall"}, []string{"refresh", "latency"}, func(s *settings) { s.batch = true }},
 	"stored": {"stored in SQLite", []string{"rollcall"}, []string{"refresh", "chat"}, func(s *settings) { s.peers.Data = true }},
 	"postgres": {"stored in PostgreSQL", []string{"rollcall"}, []string{"refresh", "chat"}, func(s *settings) {
 		s.peers.Data, s.peers.Database = true, s.database
 	}},
-	"patch": {"PATCH", []string{"rollcall", "addr"}, []string{"refresh", "latency"}, func(s *settings) { s.peers.Patch = true }},
+	"patch": {"PATCH", []string{"floor", "rollcall", "addr"}, []string{"refresh", "latency"}, func(s *settings) { s.peers.Patch = true }},
 }
 
 // canScram tells whether a server has a mechanism. The floor reads no passwords; the others' accounts have SHA-1 only.

@@ -1,6 +1,6 @@
 // Command floor is what a chat server cannot be cheaper than: the sockets, and net/http with encoding/json for the rosters, without XML,
-// checks, queues or limits. Sign-ins are canned answers, messages are forwarded by byte search, a refresh is a GET, a
-// json.Unmarshal and a canned push. It understands the bench's own client and nothing else, and is no XMPP server.
+// checks, queues or limits. Sign-ins are canned answers, messages are forwarded by byte search, a refresh is a GET, or a POST for
+// all users of a notification, a json.Unmarshal and a canned push; a PATCH has no GET. It understands the bench's own client and nothing else, and is no XMPP server.
 package main
 
 import (
@@ -16,8 +16,10 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -38,9 +40,9 @@ type user struct {
 }
 
 type server struct {
-	host, roster string
-	tls          *tls.Config
-	client       *http.Client
+	host, roster, batch string
+	tls                 *tls.Config
+	client              *http.Client
 
 	mu    sync.RWMutex
 	users map[string]*user  // those online, by bare address
@@ -53,10 +55,11 @@ func main() {
 	web := flag.String("http", "127.0.0.1:5280", "address for notifications")
 	host := flag.String("host", "localhost", "the virtual host")
 	roster := flag.String("roster", "", "the roster service, with %s for the user")
+	batch := flag.String("batch", "", "the roster service for many users at once, instead of -roster where clients do not wait for theirs")
 	cert := flag.String("cert", "", "PEM file; offers STARTTLS")
 	key := flag.String("key", "", "PEM file")
 	flag.Parse()
-	s := &server{host: *host, roster: *roster, users: make(map[string]*user), names: make(map[string]string),
+	s := &server{host: *host, roster: *roster, batch: *batch, users: make(map[string]*user), names: make(map[string]string),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	if *cert != "" {
 		pair, err := tls.LoadX509KeyPair(*cert, *key)
@@ -71,6 +74,7 @@ func main() {
 	}
 	go func() { log.Fatal(s.accept(l)) }()
 	http.HandleFunc("POST /roster_admin/refresh", s.refresh)
+	http.HandleFunc("PATCH /roster_admin/rosters", s.patch)
 	go func() { log.Fatal(http.ListenAndServe(*web, nil)) }()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
@@ -332,20 +336,26 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	var failed sync.Map
+	if s.batch != "" {
+		answer(w, len(names), s.refreshTogether(names))
+		return
+	}
+	var failed atomic.Int64
 	var group sync.WaitGroup
 	for _, name := range names {
 		group.Go(func() {
 			if err := s.refreshOne(name); err != nil {
-				failed.Store(name, err)
+				failed.Add(1)
 			}
 		})
 	}
 	group.Wait()
-	errors := 0
-	failed.Range(func(_, _ any) bool { errors++; return true })
+	answer(w, len(names), int(failed.Load()))
+}
+
+func answer(w http.ResponseWriter, names, errors int) {
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"status":"ok","message":"roster update complete","updated":%d,"errors":%d}`, len(names)-errors, errors)
+	fmt.Fprintf(w, `{"status":"ok","message":"roster update complete","updated":%d,"errors":%d}`, names-errors, errors)
 }
 
 func (s *server) refreshOne(name string) error {
@@ -357,13 +367,61 @@ func (s *server) refreshOne(name string) error {
 	if err != nil {
 		return err
 	}
+	return s.replace(u, contacts)
+}
+
+// refreshTogether fetches the rosters of those who are online with one request, and gives the number of those that failed.
+func (s *server) refreshTogether(names []string) (failed int) {
+	online := make(map[string]*user, len(names))
+	asked := struct {
+		Users []string `json:"users"`
+	}{}
+	for _, name := range names {
+		if u := s.find(name + "@" + s.host); u != nil {
+			online[name] = u
+			asked.Users = append(asked.Users, name)
+		}
+	}
+	if len(online) == 0 {
+		return 0
+	}
+	rosters, err := s.fetchTogether(asked)
+	if err != nil {
+		return len(online)
+	}
+	for name, u := range online {
+		if contacts := rosters[name]; contacts == nil || s.replace(u, contacts) != nil {
+			failed++
+		}
+	}
+	return failed
+}
+
+func (s *server) fetchTogether(asked any) (rosters map[string]map[string]contact, err error) {
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.client.Post(s.batch, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if body, err = io.ReadAll(resp.Body); err != nil {
+		return nil, err
+	}
+	return rosters, json.Unmarshal(body, &rosters)
+}
+
+// replace pushes what differs.
+func (s *server) replace(u *user, contacts map[string]contact) error {
 	kept := s.addresses(contacts)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var out []byte
 	for _, jid := range u.contacts {
 		if _, stays := contacts[jid]; !stays {
-			out = append(append(append(out, pushHead...), "<item jid='"+jid+"' subscription='remove'/>"...), pushTail...)
+			out = appendRemoval(out, jid)
 		}
 		delete(contacts, jid)
 	}
@@ -371,7 +429,46 @@ func (s *server) refreshOne(name string) error {
 		out = append(appendItem(append(out, pushHead...), jid, c), pushTail...)
 	}
 	u.contacts = kept
-	_, err = u.conn.Write(out)
+	_, err := u.conn.Write(out)
+	return err
+}
+
+func appendRemoval(dst []byte, jid string) []byte {
+	return append(append(append(dst, pushHead...), "<item jid='"+jid+"' subscription='remove'/>"...), pushTail...)
+}
+
+// patch pushes what it is sent: who is null is taken out, and the others are new.
+func (s *server) patch(w http.ResponseWriter, r *http.Request) {
+	var patches map[string]map[string]*contact
+	if err := json.NewDecoder(r.Body).Decode(&patches); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	failed := 0
+	for name, changes := range patches {
+		if u := s.find(name + "@" + s.host); u != nil && s.change(u, changes) != nil {
+			failed++
+		}
+	}
+	answer(w, len(patches), failed)
+}
+
+func (s *server) change(u *user, changes map[string]*contact) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var out []byte
+	kept := slices.Clone(u.contacts)
+	for jid, c := range changes {
+		if c == nil {
+			kept = slices.DeleteFunc(kept, func(other string) bool { return other == jid })
+			out = appendRemoval(out, jid)
+		} else {
+			kept = append(kept, jid)
+			out = append(appendItem(append(out, pushHead...), jid, *c), pushTail...)
+		}
+	}
+	u.contacts = kept
+	_, err := u.conn.Write(out)
 	return err
 }
 

@@ -102,7 +102,7 @@ func startFloor(ctx context.Context, o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-c2s", addrs[0], "-http", addrs[1], "-host", o.Host, "-roster", o.RosterURL}
+	args := []string{"-c2s", addrs[0], "-http", addrs[1], "-host", o.Host, "-roster", o.RosterURL, "-batch", o.BatchURL}
 	if o.Cert != "" {
 		args = append(args, "-cert", o.Cert, "-key", o.Key)
 	}
