@@ -258,7 +258,7 @@ func (l *line) hearNonza(el *xmlstream.Element) {
 		l.hearCount(el.Attr("h"))
 	case el.Is(ns.SM, "resumed"):
 		l.sim.counts["resumptions"]++
-		l.resuming, l.lazy = false, false
+		l.resuming, l.lazy, l.well = false, false, time.Now()
 		l.hearCount(el.Attr("h"))
 		l.confirm(l.said)
 		for _, s := range l.out {

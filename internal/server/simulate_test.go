@@ -79,6 +79,11 @@ type result struct {
 
 // playSeed plays a seed in a bubble.
 func playSeed(t *testing.T, seed uint64) (r result) {
+	defer func() {
+		if p := recover(); p != nil { // such as a goroutine that has not ended
+			panic(fmt.Sprintf("seed %d: %v", seed, p))
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, seed)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -96,9 +101,10 @@ func playSeed(t *testing.T, seed uint64) (r result) {
 // plan is what is going to happen in a world.
 type plan struct {
 	seed     uint64
-	sequence          // of the town: its kind and who has whom
-	moves    []move   //
+	sequence // of the town: its kind and who has whom
+	moves    []move
 	config   []string // of the server
+	outbox   int      // limits.outbox_bytes
 	resumes  uint64   // bits: who comes back in the end
 }
 
@@ -138,7 +144,7 @@ const (
 // kinds has each kind of move as often as it is to come among so many.
 var kinds = func() (all []moveKind) {
 	for k, times := range map[moveKind]int{
-		townStep: 38, comes: 22, leaves: 4, isCut: 9, isLost: 3, resumes: 14, stops: 6, slows: 4, says: 34, chats: 4, floods: 1, asks: 14,
+		townStep: 38, comes: 22, leaves: 4, isCut: 9, isLost: 3, resumes: 14, stops: 6, slows: 4, says: 34, chats: 4, floods: 2, asks: 14,
 		shows: 12, dawdles: 3, babbles: 1, notifies: 16, races: 5, diskFails: 3, restarts: 1, crashes: 2, timeGoes: 8,
 	} {
 		all = append(all, slices.Repeat([]moveKind{k}, times)...)
@@ -160,9 +166,10 @@ func makePlan(seed uint64) plan {
 		kind: []kind{asked, asked, asked, askedMutual, batched, told}[rng.IntN(6)],
 		Lost: rng.IntN(4) == 3, Merges: rng.IntN(1 << 6), Know: rng.IntN(1 << 9),
 	}}
+	p.outbox = []int{16 << 10, 64 << 10, 1 << 20}[rng.IntN(3)]
 	p.config = []string{
 		"limits.resume = '1m'",
-		fmt.Sprintf("limits.outbox_bytes = %d", []int{16 << 10, 64 << 10, 1 << 20}[rng.IntN(3)]),
+		fmt.Sprintf("limits.outbox_bytes = %d", p.outbox),
 		fmt.Sprintf("limits.unacked = %d", []int{30, 500}[rng.IntN(2)]),
 	}
 	for range movesOfAWorld {

@@ -216,23 +216,7 @@ func (l *line) move(m move) {
 			l.over()
 		}
 	case stops:
-		s.counts["readers that stop"]++
-		s.say("%s stops reading", l.d)
-		l.held, l.abused = true, true
-		link := l.link
-		link.Hold(true, true)
-		s.after(time.Duration(1+m.b)*2*time.Second, func() {
-			if l.link != link {
-				return
-			}
-			if m.d%3 == 0 && l.client != nil && !l.resuming { // it was no reader that had stopped, but a network that was gone
-				l.cutOff(m)
-				return
-			}
-			s.say("%s reads again", l.d)
-			l.held, l.mustEnd = false, time.Time{}
-			link.Hold(true, false)
-		})
+		l.stop(time.Duration(1+m.b)*2*time.Second, m)
 	case slows:
 		s.delay = []time.Duration{100 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond, 400 * time.Millisecond}[m.b%4]
 		for _, l := range s.lines {
@@ -258,6 +242,27 @@ func (l *line) cutOff(m move) {
 	l.held, l.abused, l.mustEnd = false, true, time.Time{}
 	up, down := l.link.InFlight()
 	l.link.Cut(up*m.b/23, down*m.c/23)
+}
+
+// stop has a device read nothing for a while, after which it reads again or is cut off.
+func (l *line) stop(d time.Duration, m move) {
+	s, link := l.sim, l.link
+	s.counts["readers that stop"]++
+	s.say("%s stops reading", l.d)
+	l.held, l.abused = true, true
+	link.Hold(true, true)
+	s.after(d, func() {
+		if l.link != link {
+			return
+		}
+		if m.d%3 == 0 && l.client != nil && !l.resuming { // it was no reader that had stopped, but a network that was gone
+			l.cutOff(m)
+			return
+		}
+		s.say("%s reads again", l.d)
+		l.held, l.mustEnd = false, time.Time{}
+		link.Hold(true, false)
+	})
 }
 
 // come has a device begin a session; if it has one, that is replaced.
@@ -378,18 +383,21 @@ func (l *line) ask(m move) {
 	}
 }
 
-// flood sends another device more than may wait for it.
+// flood sends another device, which mostly does not read just then, more than may wait for it.
 func (l *line) flood(m move) {
 	to := l.sim.lines[m.b%len(l.sim.lines)]
 	l.sim.counts["floods"]++
 	l.sim.say("%s floods %s", l.d, to.d)
 	l.abused, to.abused = true, true
+	if m.c%4 > 0 && to != l && to.client != nil && !to.resuming && !to.held {
+		to.stop(20*time.Second, m)
+		if !l.lost() && !l.held && !to.managed && l.sim.plan.outbox == 16<<10 { // others end when a write has hung for long enough
+			to.mustEnd = time.Now().Add(10 * time.Second)
+		}
+	}
 	text := strings.Repeat("x", 8<<10)
 	for range 40 { // more than eight times the least limits.outbox_bytes
 		_ = l.Send(fmt.Sprintf("<message to='%s@localhost/%s' type='headline' id='f'><body>%s</body></message>", to.d.user.name, to.d.resource, text))
-	}
-	if to.held && strings.Contains(strings.Join(l.sim.config, " "), fmt.Sprint("outbox_bytes = ", 16<<10)) && l.sim.fit(l) {
-		to.mustEnd = time.Now().Add(10 * time.Second)
 	}
 }
 
