@@ -14,6 +14,8 @@ import (
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
+
+	"rollcall/internal/server"
 )
 
 // TestWorld is a simulation: a whole server in a world of which each seed gives the whole plan. Clients come, go, lose their
@@ -30,13 +32,26 @@ import (
 //
 // A failure prints the seed and the last steps.
 func TestWorld(t *testing.T) {
-	first, n := uint64(1), *worldSeeds
-	if testing.Short() {
-		n = min(n, 50)
-	}
 	if *worldSeed != 0 {
-		first, n = *worldSeed, 1
+		playSeeds(t, *worldSeed, 1)
+		return
 	}
+	playSeeds(t, 1, *worldSeeds)
+}
+
+// TestManyWorlds plays the next 400 seeds.
+func TestManyWorlds(t *testing.T) {
+	if server.RaceDetector {
+		t.Skip("it would take a minute with the race detector")
+	}
+	if testing.Short() {
+		t.Skip("it takes a quarter of a minute")
+	}
+	playSeeds(t, 101, 400)
+}
+
+// playSeeds plays so many seeds.
+func playSeeds(t *testing.T, first uint64, n int) {
 	counts := map[string]int{}
 	failed := 0
 	for seed := first; seed < first+uint64(n) && failed < *worldFailures; seed++ {
@@ -62,7 +77,7 @@ func TestWorld(t *testing.T) {
 }
 
 var (
-	worldSeeds    = flag.Int("seeds", 500, "how many simulated worlds TestWorld plays")
+	worldSeeds    = flag.Int("seeds", 100, "how many simulated worlds TestWorld plays")
 	worldSeed     = flag.Uint64("seed", 0, "the one that it plays alone")
 	worldLast     = flag.Int("last", 60, "how many lines it prints of one that has failed")
 	worldFailures = flag.Int("failures", 1, "how many may fail before it stops")

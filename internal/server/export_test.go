@@ -1,0 +1,4 @@
+package server
+
+// RaceDetector tells whether the tests run with it.
+const RaceDetector = raceDetector
