@@ -163,7 +163,7 @@ func (s *sim) move(m move) {
 	case comes:
 		l.come(m)
 	case resumes:
-		if l.lost() && l.dialing == nil && l.client == nil || l.d.client != nil && l.id != "" && !l.leaving && m.b%6 == 0 {
+		if l.lost() && l.dialing == nil && l.client == nil || l.d.client != nil && l.id != "" && !l.leaving && m.b%3 == 0 {
 			l.resume(m)
 		}
 	case notifies:
@@ -283,10 +283,14 @@ func (l *line) come(m move) {
 // resume has a device go on with its session on another connection; the one that it has may seem to live.
 func (l *line) resume(m move) {
 	l.sim.say("%s wants to resume", l.d)
-	if l.client != nil {
+	if l.client != nil && l.d.client != nil { // what it has just sent may arrive before its new connection, or after
 		l.abused = true
-		l.link.Lose(time.Duration(1+m.c) * time.Second)
+		link := l.link
+		link.Hold(false, true)
+		l.write(m, 0)
+		l.write(m, 1)
 		l.hangUp()
+		l.sim.after(time.Duration(1+m.c)*100*time.Millisecond, func() { link.Hold(false, false) })
 	}
 	l.signIn(true, m)
 }
