@@ -130,7 +130,9 @@ func (d *device) ask(with int) {
 		return
 	default:
 		d.town.settle()
-		d.hear(everything)
+		if d.hear(everything); d.client == nil {
+			return
+		}
 		if d.habit == merges {
 			with = ownVersion
 		}

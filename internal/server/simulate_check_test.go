@@ -22,7 +22,7 @@ func (s *sim) check() {
 			}
 			l.mustEnd = time.Time{}
 		}
-		if l.held || l.abused || l.flooded {
+		if l.held || l.abused || now.Before(l.flooded) {
 			continue
 		}
 		if len(l.d.asks) > 0 && l.waited(l.d.asked) > s.patience()+5*time.Second { // which the service may take

@@ -38,7 +38,7 @@ type line struct {
 	lazy     bool   // it does not acknowledge
 
 	held    bool      // it does not read
-	flooded bool      // in this session: it may have to wait for long, and be ended
+	flooded time.Time // until then it may have to wait for long, and be ended
 	abused  bool      // the server may end the connection
 	leaving bool      // it has ended its stream
 	quiet   bool      // it is about to be unavailable, and waits until nothing of before can come
@@ -128,7 +128,7 @@ func (l *line) arrive() {
 // open begins a session.
 func (l *line) open(c *xmpptest.Client, m move) {
 	l.session++
-	l.client, l.well, l.began, l.abused, l.leaving, l.flooded = c, time.Now(), time.Now(), false, false, false
+	l.client, l.well, l.began, l.abused, l.leaving = c, time.Now(), time.Now(), false, false
 	l.managed, l.id, l.enabled, l.resuming, l.handled, l.acked, l.out, l.lazy, l.quiet = m.b%3 > 0, "", false, false, 0, 0, nil, false, false
 	for id, q := range l.asked {
 		l.stale[id] = l.stale[id] || !q.bound
@@ -145,7 +145,7 @@ func (l *line) greet(m move) {
 	if m.c%8 > 0 {
 		l.d.ask(ownVersion)
 	}
-	if m.d%8 > 0 {
+	if m.d%8 > 0 && l.d.client != nil { // it may have been ended already
 		l.d.present(m.d % 4)
 	}
 }
@@ -310,7 +310,7 @@ func (l *line) hearEnd(el *xmlstream.Element) {
 			l.abused = true
 		}
 	}
-	if !l.abused && !l.flooded {
+	if !l.abused && time.Now().After(l.flooded) {
 		l.sim.fail("the server ends a stream", "%s: %s", l.d, el)
 	}
 	l.over()
@@ -319,7 +319,7 @@ func (l *line) hearEnd(el *xmlstream.Element) {
 // broken is told that the connection has ended.
 func (l *line) broken(err error) {
 	l.sim.say("%s has no connection: %v", l.d, err)
-	if !l.abused && !l.flooded {
+	if !l.abused && time.Now().After(l.flooded) {
 		l.sim.fail("the server ends a connection", "%s: %v", l.d, err)
 	}
 	l.hangUp()
@@ -336,7 +336,7 @@ func (l *line) hangUp() {
 	l.client.Close()
 	l.client, l.resuming, l.well = nil, false, time.Now()
 	l.look()
-	if !l.managed {
+	if !l.enabled {
 		l.lose()
 	}
 }

@@ -77,7 +77,7 @@ func (l *line) write(m move, i int) {
 
 // fit tells whether nothing is, or was just now, wrong with a device's connection.
 func (s *sim) fit(l *line) bool {
-	return l.d.client != nil && !l.lost() && !l.held && !l.lazy && !l.abused && !l.flooded && time.Since(l.well) > 5*time.Second
+	return l.d.client != nil && !l.lost() && !l.held && !l.lazy && !l.abused && time.Now().After(l.flooded) && time.Since(l.well) > 5*time.Second
 }
 
 // reachable tells whether a message must arrive soon, and is certain to find somebody: the one client that it is for, or

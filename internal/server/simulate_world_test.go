@@ -392,7 +392,8 @@ func (l *line) flood(m move) {
 	to := l.sim.lines[m.b%len(l.sim.lines)]
 	l.sim.counts["floods"]++
 	l.sim.say("%s floods %s", l.d, to.d)
-	l.flooded, to.flooded = true, true
+	l.flooded = time.Now().Add(5 * time.Minute)
+	to.flooded = l.flooded
 	if m.c%4 > 0 && to != l && to.client != nil && !to.resuming && !to.held {
 		to.stop(20*time.Second, m)
 		if !l.lost() && !l.held && !to.managed && l.sim.plan.outbox == 16<<10 { // others end when a write has hung for long enough
