@@ -110,7 +110,7 @@ func signIn(t *testing.T, s *Server, user string) *c2stest.Peer {
 }
 
 // A client that has signed in and says nothing costs a goroutine with a stack of 2 KiB. What signing in takes of it is not
-// kept.
+// kept: the next size is 4 KiB. What is between is what stacks are taken from in one piece.
 func TestStackOfAnIdleSession(t *testing.T) {
 	if raceDetector {
 		t.Skip("not with the race detector, for which more is put there")
@@ -125,14 +125,14 @@ auth.method = "open"
 `)
 	t.Cleanup(stop)
 	signIn(t, s, "first")
-	const sessions = 100
+	const sessions = 200
 	before := stacks()
 	for i := range sessions {
 		signIn(t, s, fmt.Sprint("u", i))
 	}
 	var each int
 	for range 100 { // the last ones may be on their way
-		if each = (stacks() - before) / sessions; each <= 2500 {
+		if each = (stacks() - before) / sessions; each <= 3200 {
 			return
 		}
 	}
