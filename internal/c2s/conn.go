@@ -139,10 +139,12 @@ func (c *conn) receive(s Session, signsIn bool) (settled bool, err error) {
 		if err != nil {
 			return false, reason(err)
 		}
+		// Looked at before it is given away. A header, which may still come of a stream that we have ended, has no element.
+		settles := signsIn && ev.Kind == xmlstream.Stanza && toEverybody(ev.Element)
 		if done, err := c.take(s, &ev); done || err != nil {
 			return false, err
 		}
-		if signsIn && toEverybody(ev.Element) {
+		if settles {
 			return true, nil
 		}
 	}

@@ -219,6 +219,38 @@ func TestAfterTheEnd(t *testing.T) {
 	})
 }
 
+// faults fails a test for what is logged.
+type faults struct{ t *testing.T }
+
+func (f faults) Write(line []byte) (int, error) {
+	f.t.Errorf("logged: %s", line)
+	return len(line), nil
+}
+
+// Nor is a header anything but dropped, which a WebSocket may carry at any time, of a client that is still signing in.
+func TestHeaderAfterTheEnd(t *testing.T) {
+	wrap := func(h *c2stest.Hosts) c2s.Options {
+		return c2s.Options{Hosts: h, Log: slog.New(slog.NewTextHandler(faults{t}, &slog.HandlerOptions{Level: slog.LevelError}))}
+	}
+	inBubbleWith(t, wrap, func(t *testing.T, hosts *c2stest.Hosts, _ func(), dial func() *c2stest.Peer) {
+		p := dial()
+		if p.WebSocket == nil {
+			return
+		}
+		p.SignIn()
+		p.Bind("x")
+		hosts.Session("juliet@localhost/x").Close(&stanza.StreamError{Condition: stanza.StreamConflict})
+		if el := p.Receive(); !el.Is(ns.Stream, "error") {
+			t.Errorf("received %s, want a stream error", el)
+		}
+		if el, err := p.Next(); el != nil || err != nil {
+			t.Errorf("received %v, %v, want the end of the stream", el, err)
+		}
+		p.Send(p.Header("to='localhost' version='1.0'"))
+		p.ExpectGone()
+	})
+}
+
 func TestAdmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, stop := c2stest.NewServer(t, c2s.Options{PerAddress: 2, Total: 5})
