@@ -127,6 +127,24 @@ func TestResumeTakesASessionOver(t *testing.T) {
 	})
 }
 
+// A stanza of the old connection may wait for the store for long; who resumes the session waits for it as long as its context lets
+// it, and may come again.
+func TestResumeWaitsNoLongerThanItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, first, _ := managedSession(t, Options{})
+		if !s.Begin(first) {
+			t.Fatal("the connection is not the session's")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Resume(ctx, newPen(), 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("resumed while a stanza was handled: %v", err)
+		}
+		s.End()
+		resume(t, s, newPen(), 0)
+	})
+}
+
 // Attack case 31: of two connections that resume a session at once, one has it in the end, and no stanza is doubled.
 func TestResumedTwiceAtOnce(t *testing.T) {
 	for range 100 {
