@@ -148,6 +148,17 @@ func (e *Element) AppendText(s string) *Element {
 	return e
 }
 
+// Without gives the same element without its children of one name. e stays as it is; what is left is shared with it.
+func (e *Element) Without(space, local string) *Element {
+	rest := &Element{Space: e.Space, Local: e.Local, Attrs: e.Attrs}
+	for _, n := range e.Nodes {
+		if n.Elem == nil || !n.Elem.Is(space, local) {
+			rest.Nodes = append(rest.Nodes, n)
+		}
+	}
+	return rest
+}
+
 // Clone copies the element and all that is in it.
 func (e *Element) Clone() *Element {
 	var c cloner

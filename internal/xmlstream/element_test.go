@@ -149,3 +149,14 @@ func TestRoomForStamps(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+func TestWithout(t *testing.T) {
+	el := New("n", "a", "id", "1").AppendText("x").Append(New("n", "b"), New("m", "b"), New("n", "b", "k", "v")).AppendText("y")
+	before := el.String()
+	if got := el.Without("n", "b").String(); got != "<a xmlns='n' id='1'>x<b xmlns='m'/>y</a>" {
+		t.Errorf("left is %s", got)
+	}
+	if el.String() != before {
+		t.Errorf("the element itself became %s", el)
+	}
+}

@@ -48,13 +48,7 @@ func photo(hash string, known bool) *xmlstream.Element {
 
 // withUpdate is a presence with another update element; nil: with none.
 func withUpdate(said, x *xmlstream.Element) *xmlstream.Element {
-	el := &xmlstream.Element{Space: said.Space, Local: said.Local, Attrs: said.Attrs}
-	for _, n := range said.Nodes {
-		if n.Elem == nil || !n.Elem.Is(ns.VCardUpdate, "x") {
-			el.Nodes = append(el.Nodes, n)
-		}
-	}
-	return el.Append(x)
+	return said.Without(ns.VCardUpdate, "x").Append(x)
 }
 
 // withPhoto gives a resource's presence with what is known of the user's picture. It is called by the owner, as PhotoChanged's

@@ -96,12 +96,4 @@ func photo(card *xmlstream.Element) (typ string, data []byte) {
 }
 
 // without is a vCard without a photo.
-func without(card *xmlstream.Element) *xmlstream.Element {
-	rest := &xmlstream.Element{Space: card.Space, Local: card.Local, Attrs: card.Attrs}
-	for _, n := range card.Nodes {
-		if n.Elem == nil || !n.Elem.Is(ns.VCard, "PHOTO") {
-			rest.Nodes = append(rest.Nodes, n)
-		}
-	}
-	return rest
-}
+func without(card *xmlstream.Element) *xmlstream.Element { return card.Without(ns.VCard, "PHOTO") }
