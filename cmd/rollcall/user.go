@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rollcall/internal/auth"
@@ -18,6 +19,7 @@ type userCmd struct {
 	Remove  userRemoveCmd  `cmd:"" help:"Remove an account."`
 	Disable userDisableCmd `cmd:"" help:"Keep a user out; nothing is lost."`
 	Enable  userEnableCmd  `cmd:"" help:"Let a user in again."`
+	Role    userRoleCmd    `cmd:"" help:"Show or set what a user may do from a chat client: admin administers the host, user does not."`
 	List    userListCmd    `cmd:"" help:"List accounts, one address a line."`
 	Import  userImportCmd  `cmd:"" help:"Take accounts, and what belongs to them, from another server: CSV, or XML (XEP-0227)."`
 	Export  userExportCmd  `cmd:"" help:"Write accounts, with keys and without passwords, for another server."`
@@ -109,9 +111,50 @@ func (c addressArg) setDisabled(env *environment, f configFlag, disabled bool, d
 	return nil
 }
 
+type userRoleCmd struct {
+	configFlag
+	addressArg
+	Role string `arg:"" optional:"" help:"user or admin; without it the role is shown."`
+}
+
+func (c *userRoleCmd) Run(env *environment) error {
+	if r := store.Role(c.Role); c.Role != "" && r != store.RoleUser && r != store.RoleAdmin {
+		return usage("%q is no role; it is %s or %s", c.Role, store.RoleAdmin, store.RoleUser)
+	}
+	s, err := openAccounts(env, c.configFlag)
+	if err != nil {
+		return err
+	}
+	defer s.close(env)
+	user, err := s.address(env, c.Address)
+	if err != nil {
+		return err
+	}
+	h, err := s.host(user.Domain())
+	if err != nil {
+		return err
+	}
+	if c.Role != "" {
+		err = s.SetRole(env.ctx, user.Domain(), user.Local(), store.Role(c.Role))
+	}
+	a, readErr := s.Account(env.ctx, user.Domain(), user.Local())
+	if err = errors.Join(err, readErr); err != nil {
+		return accountError(user, err)
+	}
+	what := "is no administrator"
+	switch {
+	case a.Role == store.RoleAdmin:
+		what = "administers " + h.Name
+	case slices.Contains(h.Admins, a.Username):
+		what = "administers " + h.Name + " by its key admins, whatever the account says"
+	}
+	_, err = fmt.Fprintf(env.stdout, "%s %s\n", user, what)
+	return err
+}
+
 type userListCmd struct {
 	configFlag
-	Long bool   `short:"l" help:"With the times when the account was made and its password last set, and whether it is disabled."`
+	Long bool   `short:"l" help:"With the times when the account was made and its password last set, whether it is disabled, and whether its user is an administrator."`
 	Host string `arg:"" optional:"" help:"Only of this host."`
 }
 
@@ -139,6 +182,9 @@ func (c *userListCmd) Run(env *environment) error {
 				line = fmt.Sprintf("%-40s %s %s", line, a.Created.Format("2006-01-02T15:04:05Z"), a.Changed.Format("2006-01-02T15:04:05Z"))
 				if a.Disabled {
 					line += " disabled"
+				}
+				if a.Role == store.RoleAdmin || slices.Contains(h.Admins, a.Username) {
+					line += " admin"
 				}
 			}
 			if _, err := fmt.Fprintln(env.stdout, line); err != nil {

@@ -91,7 +91,7 @@ func start(t *testing.T, s setup) *fixture {
 	f.b = &service{online: []string{"john"}}
 	f.users = &fakeUsers{all: map[string]UserInfo{}}
 	for _, name := range []string{"john", "aaron", "josé"} {
-		f.users.all[name] = UserInfo{JID: name + "@a.example", User: name}
+		f.users.all[name] = UserInfo{JID: name + "@a.example", User: name, Role: RoleUser}
 	}
 	status := func() HostStatus {
 		return HostStatus{Users: 1, Sessions: 2, Service: ServiceStatus{State: "ok", Breaker: "closed"},

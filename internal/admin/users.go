@@ -17,17 +17,28 @@ import (
 type Users interface {
 	// Users lists accounts in the order of their names, by byte: those behind a name, and limit at most.
 	Users(ctx context.Context, after string, limit int) ([]UserInfo, error)
-	// User is one of them. The error of this method and of the three last ones is ErrNoUser when there is none.
+	// User is one of them. The error of this method and of the four last ones is ErrNoUser when there is none.
 	User(ctx context.Context, user string) (UserInfo, error)
-	// Create makes an account. The error is ErrUserExists, a *BadPassword, or a fault of ours.
-	Create(ctx context.Context, user, password string) error
+	// Create makes an account of a user with a role. The error is ErrUserExists, a *BadPassword, or a fault of ours.
+	Create(ctx context.Context, user, password string, r Role) error
 	// Password sets another one. What the old one has opened cannot be resumed. The error may be a *BadPassword.
 	Password(ctx context.Context, user, password string) error
 	// Disable says whether the user may not sign in; if so it ends the user's sessions.
 	Disable(ctx context.Context, user string, disabled bool) error
+	// Role gives the user a role, which counts from then on.
+	Role(ctx context.Context, user string, r Role) error
 	// Delete removes the account with all that is its own, and ends its sessions.
 	Delete(ctx context.Context, user string) error
 }
+
+// A Role is what a user may do for others: RoleUser, nothing, or RoleAdmin.
+type Role string
+
+// The roles.
+const (
+	RoleUser  Role = "user"
+	RoleAdmin Role = "admin"
+)
 
 // A UserInfo describes an account.
 type UserInfo struct {
@@ -36,6 +47,7 @@ type UserInfo struct {
 	Created         time.Time `json:"created"`
 	PasswordChanged time.Time `json:"password_changed"`
 	Disabled        bool      `json:"disabled"`
+	Role            Role      `json:"role"` // of the account; the configuration may name more administrators
 }
 
 // UserList is the answer of GET /admin/users.
@@ -69,6 +81,18 @@ type userBody struct {
 	User     string  `json:"user"`
 	Password *string `json:"password"`
 	Disabled *bool   `json:"disabled"`
+	Role     *Role   `json:"role"`
+}
+
+// role gives what a body says, RoleUser when it says nothing.
+func (b userBody) role() (Role, error) {
+	switch {
+	case b.Role == nil:
+		return RoleUser, nil
+	case *b.Role != RoleUser && *b.Role != RoleAdmin:
+		return "", refuse(http.StatusBadRequest, "role is %q or %q", RoleUser, RoleAdmin)
+	}
+	return *b.Role, nil
 }
 
 // usersOf finds a host's accounts. They are a matter of credentials even on the server's own machine: whoever sets a password is
@@ -151,9 +175,13 @@ func (a *API) createUser(c *call) (*reply, error) {
 	rep, err := a.withUser(c, `; send an object such as {"user": "john", "password": "…"}`,
 		func(ctx context.Context, users Users, local string, b userBody) error {
 			if b.Password == nil || b.Disabled != nil {
-				return refuse(http.StatusBadRequest, `send "user" and "password"`)
+				return refuse(http.StatusBadRequest, `send "user" and "password", and "role" if the user has one`)
 			}
-			return users.Create(ctx, local, *b.Password)
+			r, err := b.role()
+			if err != nil {
+				return err
+			}
+			return users.Create(ctx, local, *b.Password, r)
 		})
 	if err == nil {
 		rep.status = http.StatusCreated
@@ -163,15 +191,22 @@ func (a *API) createUser(c *call) (*reply, error) {
 
 // patchUser is PATCH /admin/users/{user}.
 func (a *API) patchUser(c *call) (*reply, error) {
-	return a.withUser(c, `; send an object such as {"disabled": true} or {"password": "…"}`,
+	return a.withUser(c, `; send an object such as {"disabled": true}, {"role": "admin"} or {"password": "…"}`,
 		func(ctx context.Context, users Users, local string, b userBody) error {
-			if b.User != "" || (b.Password == nil) == (b.Disabled == nil) {
-				return refuse(http.StatusBadRequest, `send either "password" or "disabled"`)
-			}
-			if b.Password != nil {
+			one := b.User == ""
+			switch {
+			case one && b.Password != nil && b.Disabled == nil && b.Role == nil:
 				return users.Password(ctx, local, *b.Password)
+			case one && b.Password == nil && b.Disabled != nil && b.Role == nil:
+				return users.Disable(ctx, local, *b.Disabled)
+			case one && b.Password == nil && b.Disabled == nil && b.Role != nil:
+				r, err := b.role()
+				if err != nil {
+					return err
+				}
+				return users.Role(ctx, local, r)
 			}
-			return users.Disable(ctx, local, *b.Disabled)
+			return refuse(http.StatusBadRequest, `send either "password", "disabled" or "role"`)
 		})
 }
 
@@ -213,7 +248,7 @@ func (a *API) withUser(c *call, hint string, do func(ctx context.Context, users 
 	}
 	if c.r.Method != http.MethodGet {
 		a.opts.Log.Info("account changed", "peer", c.r.RemoteAddr, "by", c.grant.by, "credential", c.grant.name,
-			"host", u.host.Name, "user", u.local, "method", c.r.Method, "password", b.Password != nil, "disabled", b.Disabled != nil && *b.Disabled)
+			"host", u.host.Name, "user", u.local, "method", c.r.Method, "password", b.Password != nil, "disabled", b.Disabled != nil && *b.Disabled, "role", string(value(b.Role)))
 	}
 	if c.r.Method == http.MethodDelete {
 		return nil, nil
@@ -223,6 +258,14 @@ func (a *API) withUser(c *call, hint string, do func(ctx context.Context, users 
 		return nil, a.userFailed(ctx, err)
 	}
 	return ok(info)
+}
+
+// value gives what a pointer points to, "" when that is nothing.
+func value(r *Role) Role {
+	if r == nil {
+		return ""
+	}
+	return *r
 }
 
 // readUser reads a body: strict JSON, without members that nobody knows.

@@ -77,7 +77,7 @@ func password(s string) error {
 	return nil
 }
 
-func (f *fakeUsers) Create(ctx context.Context, user, pass string) error {
+func (f *fakeUsers) Create(ctx context.Context, user, pass string, r Role) error {
 	if err := errors.Join(f.reach(ctx, user), password(pass)); err != nil {
 		return err
 	}
@@ -86,9 +86,13 @@ func (f *fakeUsers) Create(ctx context.Context, user, pass string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all[user] = UserInfo{JID: user + "@a.example", User: user}
+	f.all[user] = UserInfo{JID: user + "@a.example", User: user, Role: r}
 	f.changes++
 	return nil
+}
+
+func (f *fakeUsers) Role(ctx context.Context, user string, r Role) error {
+	return f.change(ctx, user, func(u *UserInfo) error { u.Role = r; return nil })
 }
 
 func (f *fakeUsers) Password(ctx context.Context, user, pass string) error {
@@ -138,6 +142,17 @@ func TestUsers(t *testing.T) {
 		{"PATCH", usersPath + "/john" + here, `{}`, adminToken, 400, "either"},
 		{"PATCH", usersPath + "/john" + here, `{"user":"john"}`, adminToken, 400, "either"},
 		{"PATCH", usersPath + "/nobody" + here, `{"disabled":true}`, adminToken, 404, "no such account"},
+		{"POST", usersPath + here, `{"user":"new","password":"canary"}`, adminToken, 201, `"role":"user"`},
+		{"POST", usersPath + here, `{"user":"new","password":"canary","role":"admin"}`, adminToken, 201, `"role":"admin"`},
+		{"POST", usersPath + here, `{"user":"new","password":"canary","role":"root"}`, adminToken, 400, `role is \"user\" or \"admin\"`},
+		{"PATCH", usersPath + "/john" + here, `{"role":"admin"}`, adminToken, 200, `"role":"admin"`},
+		{"PATCH", usersPath + "/john" + here, `{"role":"user"}`, adminToken, 200, `"role":"user"`},
+		{"PATCH", usersPath + "/john" + here, `{"role":""}`, adminToken, 400, `role is`},
+		{"PATCH", usersPath + "/john" + here, `{"role":true}`, adminToken, 400, "/role"},
+		{"PATCH", usersPath + "/john" + here, `{"role":"admin","disabled":false}`, adminToken, 400, "either"},
+		{"PATCH", usersPath + "/john" + here, `{"role":"admin","password":"canary"}`, adminToken, 400, "either"},
+		{"PATCH", usersPath + "/nobody" + here, `{"role":"admin"}`, adminToken, 404, "no such account"},
+		{"PATCH", usersPath + "/john" + here, `{"role":"admin"}`, bToken, 403, "credential"},
 		{"DELETE", usersPath + "/john" + here, "", adminToken, 200, "removed john"},
 		{"DELETE", usersPath + "/nobody" + here, "", adminToken, 404, "no such account"},
 	} {

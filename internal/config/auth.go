@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"rollcall/internal/jid"
 )
@@ -35,6 +36,14 @@ func checkReserved(s string) error {
 		return fmt.Errorf("has %q; as a username that is %q", s, local)
 	}
 	return nil
+}
+
+// checkAdmin is for names of users of the host, without the host.
+func checkAdmin(s string) error {
+	if local, _, is := strings.Cut(s, "@"); is {
+		return fmt.Errorf("has %q; write the name alone, %q: administrators are users of their own host", s, local)
+	}
+	return checkReserved(s)
 }
 
 // problems are those of the host that is number i.

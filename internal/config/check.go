@@ -127,6 +127,10 @@ func (c *Config) hostProblems() (ps []problem) {
 			ps = append(ps, problem{[]string{HostKey(i, "webhooks.url"), HostKey(i, "webhooks.secret")}, errors.New(
 				`needs webhooks.secret, so that your application can tell our events from others': echo "whsec_$(openssl rand -base64 32)"`)})
 		}
+		if len(h.Admins) > 0 && (h.Auth.Method == AuthOpen || h.Auth.Method == AuthAnonymous) {
+			ps = append(ps, problem{[]string{HostKey(i, "admins"), HostKey(i, "auth.method")}, fmt.Errorf(
+				"names administrators, but with auth.method = %q nobody proves to be one of them; use another one", h.Auth.Method)})
+		}
 		ps = append(ps, h.Auth.problems(i)...)
 		if h.Auth.Method != AuthOpen {
 			continue

@@ -129,6 +129,7 @@ type Host struct {
 	AdminTokens         []Secret // may use the HTTP API for this host, beside Admin.Tokens
 	AdminWebhookSecrets []Secret // the same for signatures
 	Auth                Auth
+	Admins              []string // canonical localparts of users who may administer the host
 	Roster              Roster
 	Profile             Profile
 	Offline             Offline

@@ -140,11 +140,13 @@ max_age = "1h"
 [[host]]
 name = "b.example"
 roster.url = "http://b/%s"
+admins = ["john", "marie"]
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	second := DefaultHost("b.example", "http://b/%s")
+	second.Admins = []string{"john", "marie"}
 	want := &Config{
 		DataDir:  "/var/lib/rollcall",
 		Database: Database{"postgres://u:p%40@h/d", 3},
@@ -159,7 +161,7 @@ roster.url = "http://b/%s"
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
 			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true, Removal: true, ReservedNames: []string{"ceo"},
-				HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}},
+				HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}}, nil,
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},
 			Offline{7}, Archive{ArchiveRoster, 720 * time.Hour, 5},
@@ -281,6 +283,10 @@ func TestErrors(t *testing.T) {
 		{"sign-in from elsewhere without certificate", global("listen.c2s = ':5222'"), `c.toml:1:1: listen.c2s: is ":5222", which other machines can reach, but clients could not sign in without TLS`},
 		{"accounts in memory", global("data_dir = ''"), `c.toml:1:1: data_dir: is "", so there can be no accounts, and nobody could sign in to host "localhost"`},
 		{"accounts of their own making elsewhere", global("") + "auth.method = 'http'\nauth.url = 'http://a/'\nauth.registration = true\n", `c.toml:7:1: host.auth.registration: is true, but users have accounts here only with auth.method = "accounts"`},
+		{"administrators of a host that anybody is let in to", global("") + "auth.method = 'open'\nadmins = ['john']\n", `c.toml:6:1: host.admins: names administrators, but with auth.method = "open" nobody proves`},
+		{"administrators without names", global("") + "auth.method = 'anonymous'\nadmins = ['john']\n", `c.toml:6:1: host.admins: names administrators`},
+		{"an administrator of another host", inHost("admins = ['john@a.example']"), `c.toml:4:1: host.admins: has "john@a.example"; write the name alone, "john"`},
+		{"an administrator whose name cannot be one", inHost("admins = ['John']"), `c.toml:4:1: host.admins: has "John"; as a username that is "john"`},
 		{"open to everybody", global("listen.c2s = '192.0.2.1:5222'\ntls.require = false") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open", which lets anybody in as anybody, but listen.c2s = "192.0.2.1:5222"`},
 		{"open behind http", global("listen.http = ':5280'\nadmin.token = 'x'") + "auth.method = 'open'\n", `c.toml:6:1: host.auth.method: is "open"`},
 		{"unprotected notifications", global("listen.http = ':5280'"), `c.toml:1:1: listen.http: is ":5280", which other machines can reach, but nothing protects the notifications for host "localhost"`},

@@ -170,6 +170,8 @@ func hostKeys() []key {
 			"Users of accounts may remove their own account, from their client (XEP-0077)"),
 		boolean("auth.plain", false, func(t target) *bool { return &t.host.Auth.Plain },
 			"Offer the mechanism PLAIN, inside TLS, to clients that know no SCRAM (open always does)"),
+		listOf("admins", []string{}, func(t target) *[]string { return &t.host.Admins }, checkAdmin,
+			"Names of users who may administer this host from their clients, beside those whose accounts have the role (docs/accounts.md): [\"john\"]. Nobody gets such a name by auth.registration"),
 		text("roster.url", "", func(t target) *string { return &t.host.Roster.URL },
 			"The service: %s or {user} is the user's name, {host} the domain, {jid} the address, %% a percent sign. "+
 				"Without it and roster.batch_url nobody is asked: rosters are what PUT and PATCH send, and live in data_dir"),

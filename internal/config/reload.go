@@ -16,7 +16,7 @@ var live = []string{
 	"limits.pre_auth_timeout", "limits.pre_auth_per_address", "limits.failed_sign_ins",
 	"limits.registrations", "limits.registrations_per_address", "limits.sessions_per_user", "limits.detached_per_user", "limits.rate", "limits.burst", "limits.rate_exempt",
 	"log.level",
-	"host.admin_token", "host.admin_webhook_secret",
+	"host.admin_token", "host.admin_webhook_secret", "host.admins",
 	"host.roster.url", "host.roster.batch_url", "host.roster.batch_size", "host.roster.timeout", "host.roster.concurrency", "host.roster.token",
 	"host.roster.max_age", "host.roster.login_wait", "host.roster.guard",
 	"host.profile.url", "host.profile.timeout", "host.profile.concurrency", "host.profile.avatar_origins", "host.profile.token",

@@ -25,6 +25,7 @@ func TestChanges(t *testing.T) {
 		{"hosts in another order", base + "[[host]]\nname = \"b.example\"\n", "[[host]]\nname = \"b.example\"\n" + base, nil},
 		{"a name in another spelling", base, strings.Replace(base, "a.example", "A.Example", 1), nil},
 		{"a token", "[admin]\ntoken = \"one-of-them-is-this\"\n" + base, "[admin]\ntoken = [\"one-of-them-is-this\", \"and-another-one\"]\n" + base, []string{"admin.token"}},
+		{"administrators", base, base + "admins = [\"john\"]\n", []string{"host.admins of a.example"}},
 		{"a list", base, "[http]\norigins = [\"https://a.example\"]\n" + base, []string{"!http.origins"}},
 	}
 	for _, test := range tests {

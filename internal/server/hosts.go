@@ -38,6 +38,7 @@ type virtualHost struct {
 	uids     *host.UIDs // of archived messages; nil when there are none
 	archives *archive.Archives
 	users    *users // nil where users have no accounts here
+	roles    roles
 }
 
 // keptBytes is the memory that a host keeps for rosters of users who are offline; the store has them all.
@@ -69,6 +70,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	h.sasl.Store(sasl)
 	h.leases = s.newLeases(h)
 	h.members = s.newMembers(h)
+	h.roles.names.Store(&c.Admins)
 	if c.Auth.Method == config.AuthAccounts {
 		h.users = s.newUsers(h)
 		h.users.rules.Store(&c.Auth)

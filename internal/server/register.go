@@ -44,7 +44,7 @@ func (u *users) Register(ctx context.Context, user, password string, from netip.
 
 // register looks at what costs nothing first, and then counts the try, before anything is looked up or hashed.
 func (u *users) register(ctx context.Context, user, password string, from netip.Prefix) (result string, err error) {
-	if slices.Contains(u.rules.Load().ReservedNames, user) {
+	if slices.Contains(u.rules.Load().ReservedNames, user) || u.roles.named(user) { // who is named in admins has a role by the name alone
 		return registrationUnacceptable, stanza.NewError(stanza.NotAcceptable, "this username is reserved; choose another")
 	}
 	if err := auth.CheckPassword(password); err != nil {
@@ -58,7 +58,7 @@ func (u *users) register(ctx context.Context, user, password string, from netip.
 		return registrationFailed, err
 	}
 	if !taken {
-		err = u.Create(ctx, user, password)
+		err = u.Create(ctx, user, password, admin.RoleUser)
 	}
 	switch {
 	case taken || errors.Is(err, admin.ErrUserExists):

@@ -61,7 +61,7 @@ func outcome(el *xmlstream.Element) string {
 // who and what, but no secret.
 func TestRegistration(t *testing.T) {
 	o := xmpptest.Options{Accounts: []string{"john"}, PushOnly: true, HostConfig: []string{
-		"auth.registration = true", "auth.removal = true", `auth.reserved_names = ["ceo"]`}}
+		"auth.registration = true", "auth.removal = true", `auth.reserved_names = ["ceo"]`, `admins = ["chief"]`}}
 	accounts(t, o, func(t *testing.T, ctx context.Context, w *xmpptest.World, _ *xmpptest.Service) {
 		for path, body := range map[string]string{"listed": `{"john@localhost": {}}`, "empty": "{}"} {
 			if code, answer, err := w.Ask("PUT", "http://localhost/roster_admin/rosters/"+path, body); err != nil || code > 299 {
@@ -77,6 +77,7 @@ func TestRegistration(t *testing.T) {
 			{"listed", "canary-secret", "conflict"},
 			{"invited", "canary-secret", "conflict"},
 			{"CEO", "canary-secret", "not-acceptable"},
+			{"Chief", "canary-secret", "not-acceptable"},     // who would be an administrator
 			{"marie", "canary-\U0001F600", "not-acceptable"}, // which SASLprep does not allow
 			{"marie", "canary-" + strings.Repeat("x", 122), "not-acceptable"},
 			{"empty", "secret", "result"},
@@ -120,7 +121,7 @@ func TestRegistration(t *testing.T) {
 			}
 		}
 		_, metrics, err := w.Ask("GET", "http://localhost/metrics", "")
-		for _, want := range []string{`{host="localhost",result="made"} 3`, `result="taken"} 6`, `result="unacceptable"} 3`, `result="refused"} 0`} {
+		for _, want := range []string{`{host="localhost",result="made"} 3`, `result="taken"} 6`, `result="unacceptable"} 4`, `result="refused"} 0`} {
 			if err != nil || !strings.Contains(string(metrics), want) {
 				t.Errorf("the metrics have no %s, %v", want, err)
 			}

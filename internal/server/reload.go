@@ -55,6 +55,9 @@ func (s *Server) adjust(next *config.Config) {
 	s.registrations.Adjust(l.RegistrationsPerAddress, l.Registrations)
 	for _, h := range s.hosts {
 		h.host.SetLimits(l.SessionsPerUser, l.DetachedPerUser)
+		if i := slices.IndexFunc(next.Hosts, func(other config.Host) bool { return other.Name == h.cfg.Name }); i >= 0 {
+			h.roles.names.Store(&next.Hosts[i].Admins)
+		}
 	}
 }
 

@@ -36,13 +36,14 @@ type users struct {
 	time   time.Duration // from the proof to the session, at most
 
 	rules atomic.Pointer[config.Auth] // as of now: of registration and removal
+	roles *roles
 	// registrations are counted, and observe counts what comes of them.
 	registrations *auth.Registrations
 	observe       func(result string)
 }
 
 func (s *Server) newUsers(h *virtualHost) *users {
-	return &users{accounts: accounts{s.store, h.cfg.Name}, sasl: h.sasl.Load,
+	return &users{accounts: accounts{s.store, h.cfg.Name}, roles: &h.roles, sasl: h.sasl.Load,
 		registry: s.registry, members: h.members, log: h.log, barred: map[string]time.Time{}, time: s.cfg.Limits.PreAuthTimeout + time.Minute,
 		registrations: s.registrations, observe: h.metrics.Registration}
 }
@@ -147,7 +148,8 @@ func (u *users) Users(ctx context.Context, after string, limit int) (list []admi
 }
 
 func userInfo(a store.Account) admin.UserInfo {
-	return admin.UserInfo{JID: a.Username + "@" + a.Host, User: a.Username, Created: a.Created, PasswordChanged: a.Changed, Disabled: a.Disabled}
+	return admin.UserInfo{JID: a.Username + "@" + a.Host, User: a.Username, Created: a.Created, PasswordChanged: a.Changed, Disabled: a.Disabled,
+		Role: admin.Role(a.Role)}
 }
 
 // User implements admin.Users.
@@ -157,12 +159,12 @@ func (u *users) User(ctx context.Context, user string) (admin.UserInfo, error) {
 }
 
 // Create implements admin.Users.
-func (u *users) Create(ctx context.Context, user, password string) error {
+func (u *users) Create(ctx context.Context, user, password string, r admin.Role) error {
 	c, err := u.credentials(ctx, password)
 	if err != nil {
 		return err
 	}
-	err = u.store.AddAccount(ctx, u.host, user, c)
+	err = u.store.AddAccountAs(ctx, u.host, user, store.Role(r), c)
 	if errors.Is(err, store.ErrExists) {
 		return admin.ErrUserExists
 	}
@@ -188,6 +190,11 @@ func (u *users) Disable(ctx context.Context, user string, disabled bool) error {
 		u.end(ctx, user)
 	}
 	return unknown(err)
+}
+
+// Role implements admin.Users.
+func (u *users) Role(ctx context.Context, user string, r admin.Role) error {
+	return unknown(u.store.SetRole(ctx, u.host, user, store.Role(r)))
 }
 
 // Delete implements admin.Users.

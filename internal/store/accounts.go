@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -46,12 +47,30 @@ type Account struct {
 	Created     time.Time // UTC, to the microsecond
 	Changed     time.Time // when the password was last set: later for each one
 	Disabled    bool      // the user may not sign in
+	Role        Role
+}
+
+// A Role is what a user may do for others.
+type Role string
+
+// The roles. One that is not known here is worth no more than RoleUser.
+const (
+	RoleUser  Role = "user"  // nothing
+	RoleAdmin Role = "admin" // administers the host of the account
+)
+
+// known refuses what is no role.
+func (r Role) known() error {
+	if r != RoleUser && r != RoleAdmin {
+		return fmt.Errorf("there is no role %.40q, only %q and %q", string(r), RoleUser, RoleAdmin)
+	}
+	return nil
 }
 
 const accountColumns = `host, username,
 	sha1_salt, sha1_iterations, sha1_stored_key, sha1_server_key,
 	sha256_salt, sha256_iterations, sha256_stored_key, sha256_server_key,
-	created, changed, disabled`
+	created, changed, disabled, role`
 
 // signIns are the tables with what signs a user in beside the password, by host and username: whoever keeps such things adds
 // theirs. What is in them goes when the password changes (revoke).
@@ -60,14 +79,19 @@ var signIns = []string{"tokens"}
 // data are the other tables that have something of an account's.
 var data = []string{"account_values", "messages"}
 
-// AddAccount makes an account; ErrExists when there is one of that name. Host and username must be in
+// AddAccount makes an account of a user without a role; ErrExists when there is one of that name. Host and username must be in
 // canonical form, and the credentials as strong as MinSalt and MinIterations ask.
 func (s *Store) AddAccount(ctx context.Context, host, username string, c Credentials) error {
-	if err := checkAccount(host, username, c); err != nil {
+	return s.AddAccountAs(ctx, host, username, RoleUser, c)
+}
+
+// AddAccountAs is AddAccount for a user with a role.
+func (s *Store) AddAccountAs(ctx context.Context, host, username string, r Role, c Credentials) error {
+	if err := errors.Join(checkAccount(host, username, c), r.known()); err != nil {
 		return accountError(host, username, "cannot be added", err)
 	}
 	now := s.now().UnixMicro()
-	res, err := s.exec(ctx, insertAccount+` ON CONFLICT DO NOTHING`, append(accountArgs(host, username, c), now, now, 0)...)
+	res, err := s.exec(ctx, insertAccount+` ON CONFLICT DO NOTHING`, append(accountArgs(host, username, c), now, now, 0, string(r))...)
 	return accountError(host, username, "cannot be added", changed(res, err, ErrExists))
 }
 
@@ -88,6 +112,9 @@ func (a *ImportedAccount) Check() error {
 	if !two.absent() {
 		err = errors.Join(err, two.checkWith("SHA-256", 32, MinImportedSalt, MinImportedIterations))
 	}
+	if a.Role != "" {
+		err = errors.Join(err, a.Role.known())
+	}
 	return err
 }
 
@@ -96,7 +123,7 @@ func (k Keys) absent() bool {
 }
 
 const insertAccount = `INSERT INTO accounts (` + accountColumns + `)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
 
 // accountArgs are those of the first ten accountColumns.
 func accountArgs(host, username string, c Credentials) []any {
@@ -153,6 +180,15 @@ func (s *Store) SetDisabled(ctx context.Context, host, username string, disabled
 		[]any{host, username, asInt(disabled)}, disabled)
 }
 
+// SetRole gives a user a role; ErrNotFound when there is no such account. What signs the user in stays.
+func (s *Store) SetRole(ctx context.Context, host, username string, r Role) error {
+	if err := r.known(); err != nil {
+		return accountError(host, username, "cannot be changed", err)
+	}
+	return s.changeAccount(ctx, host, username, `UPDATE accounts SET role = $3 WHERE host = $1 AND username = $2`,
+		[]any{host, username, string(r)}, false)
+}
+
 func (s *Store) changeAccount(ctx context.Context, host, username, query string, args []any, revokes bool) error {
 	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, query, args...)
@@ -201,6 +237,7 @@ type ImportedAccount struct {
 	Host, Username string
 	Credentials    Credentials
 	Disabled       bool
+	Role           Role // "": that of the account there is, or RoleUser
 }
 
 // ImportAccounts adds accounts, all of them or none. With replace one that exists already gets the new credentials, as by
@@ -238,11 +275,14 @@ func (s *Store) importAccount(ctx context.Context, tx *sql.Tx, a ImportedAccount
 			sha1_salt = $3, sha1_iterations = $4, sha1_stored_key = $5, sha1_server_key = $6,
 			sha256_salt = $7, sha256_iterations = $8, sha256_stored_key = $9, sha256_server_key = $10, disabled = $13,
 			changed = CASE WHEN accounts.changed < $12 THEN $12 ELSE accounts.changed + 1 END`
+		if a.Role != "" {
+			query += `, role = $14`
+		}
 		if err := revoke(ctx, tx, a.Host, a.Username); err != nil {
 			return err
 		}
 	}
-	res, err := tx.ExecContext(ctx, query, append(accountArgs(a.Host, a.Username, a.Credentials), now, now, asInt(a.Disabled))...)
+	res, err := tx.ExecContext(ctx, query, append(accountArgs(a.Host, a.Username, a.Credentials), now, now, asInt(a.Disabled), string(cmp.Or(a.Role, RoleUser)))...)
 	return changed(res, err, ErrExists)
 }
 
@@ -270,6 +310,17 @@ func (s *Store) AccountsAfter(ctx context.Context, host, after string, limit int
 		return nil, fmt.Errorf("store: the accounts of %s cannot be listed: %w", host, err)
 	}
 	return page, nil
+}
+
+// CountAccounts tells how many accounts a host has.
+func (s *Store) CountAccounts(ctx context.Context, host string) (n int, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.reads.QueryRowContext(ctx, `SELECT count(*) FROM accounts WHERE host = $1`, host).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store: the accounts of %s cannot be counted: %w", host, err)
+	}
+	return n, nil
 }
 
 // accountsPage is how many accounts a listing holds in memory.
@@ -316,7 +367,7 @@ func scanAccount(row scanner) (a Account, err error) {
 	err = row.Scan(&a.Host, &a.Username,
 		&one.Salt, &one.Iterations, &one.StoredKey, &one.ServerKey,
 		&two.Salt, &two.Iterations, &two.StoredKey, &two.ServerKey,
-		&created, &updated, &disabled)
+		&created, &updated, &disabled, &a.Role)
 	a.Disabled = disabled != 0
 	a.Created, a.Changed = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()
 	return a, err

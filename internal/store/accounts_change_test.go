@@ -28,6 +28,65 @@ func TestDisabled(t *testing.T) {
 	})
 }
 
+func TestRoles(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		role := func(user string, want Role) {
+			t.Helper()
+			if a, err := s.Account(ctx, "localhost", user); err != nil || a.Role != want {
+				t.Errorf("%s: %q, want %q: %v", user, a.Role, want, err)
+			}
+		}
+		for range 2 { // whoever gets a name again has no role by it
+			if err := s.AddAccount(ctx, "localhost", "john", credentials(1)); err != nil {
+				t.Fatal(err)
+			}
+			role("john", RoleUser)
+			if err := s.SetRole(ctx, "localhost", "john", RoleAdmin); err != nil {
+				t.Fatal(err)
+			}
+			role("john", RoleAdmin)
+			if err := s.RemoveAccount(ctx, "localhost", "john"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.AddAccountAs(ctx, "localhost", "marie", RoleAdmin, credentials(1)); err != nil {
+			t.Fatal(err)
+		}
+		role("marie", RoleAdmin)
+		for what, err := range map[string]error{
+			"nobody has a role":          s.SetRole(ctx, "localhost", "john", RoleAdmin),
+			"nor on another host":        s.SetRole(ctx, "example.com", "marie", RoleUser),
+			"a role that is none":        s.SetRole(ctx, "localhost", "marie", "root"),
+			"none":                       s.SetRole(ctx, "localhost", "marie", ""),
+			"an account with such a one": s.AddAccountAs(ctx, "localhost", "kate", "root", credentials(1)),
+			"an import with such a one":  s.ImportAccounts(ctx, []ImportedAccount{{Host: "localhost", Username: "kate", Credentials: credentials(1), Role: "root"}}, true),
+		} {
+			if err == nil {
+				t.Errorf("%s: no error", what)
+			}
+		}
+		role("marie", RoleAdmin)
+		// An import that says nothing of roles leaves them alone.
+		for _, step := range []struct{ says, want Role }{{"", RoleAdmin}, {RoleUser, RoleUser}, {"", RoleUser}, {RoleAdmin, RoleAdmin}} {
+			all := []ImportedAccount{{Host: "localhost", Username: "marie", Credentials: credentials(2), Role: step.says}}
+			if err := s.ImportAccounts(ctx, all, true); err != nil {
+				t.Fatal(err)
+			}
+			role("marie", step.want)
+		}
+		all := []ImportedAccount{{Host: "localhost", Username: "new", Credentials: credentials(2)}, {Host: "localhost", Username: "newer", Credentials: credentials(2), Role: RoleAdmin}}
+		if err := s.ImportAccounts(ctx, all, false); err != nil {
+			t.Fatal(err)
+		}
+		role("new", RoleUser)
+		role("newer", RoleAdmin)
+		if n, err := s.CountAccounts(ctx, "localhost"); err != nil || n != 3 {
+			t.Errorf("%d accounts: %v", n, err)
+		}
+	})
+}
+
 // Two passwords of an account are never set at the same time, whatever the clock says: that is how they are told apart.
 func TestEveryPasswordIsLaterThanTheOneBefore(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *Store) {

@@ -55,7 +55,7 @@ func TestAccountLife(t *testing.T) {
 		}
 		want := Account{Host: "localhost", Username: "john", Credentials: credentials(1),
 			Created: time.Date(2024, 2, 29, 11, 0, 0, 123456000, time.UTC),
-			Changed: time.Date(2024, 2, 29, 11, 0, 0, 123456000, time.UTC)}
+			Changed: time.Date(2024, 2, 29, 11, 0, 0, 123456000, time.UTC), Role: RoleUser}
 		check := func() {
 			t.Helper()
 			got, err := s.Account(ctx, "localhost", "john")

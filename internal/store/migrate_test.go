@@ -34,7 +34,8 @@ var rowsOf = map[int64][]string{
 	8: {`INSERT INTO tokens (host, username, id, created, expires, sha1_salt, sha1_iterations, sha1_stored_key, sha1_server_key,
 		sha256_salt, sha256_iterations, sha256_stored_key, sha256_server_key)
 		VALUES ('h', 'john', 'i', 1000000, 9000000000000000, $1, 10000, $1, $1, $1, 10001, $1, $1)`},
-	9: {`INSERT INTO account_values (host, username, space, key, value, changed) VALUES ('h', 'john', 'pep', 'list', $1, 1000000)`},
+	9:  {`INSERT INTO account_values (host, username, space, key, value, changed) VALUES ('h', 'john', 'pep', 'list', $1, 1000000)`},
+	10: {`UPDATE accounts SET role = 'admin', sha1_salt = $1`},
 }
 
 // checkRows tells whether those rows are there still.
@@ -92,6 +93,13 @@ func checkRows(t *testing.T, s *Store, version int64) {
 			v, err := s.Value(ctx, Key{"h", "john", "pep", "list"})
 			return x, v, err
 		},
+		func() (any, any, error) {
+			a, err := s.Account(ctx, "h", "john")
+			return RoleAdmin, a.Role, err
+		},
+	}
+	if a, err := s.Account(ctx, "h", "john"); 0 < version && version < 10 && (err != nil || a.Role != RoleUser) {
+		t.Errorf("an account from before there were roles has %q: %v", a.Role, err)
 	}
 	for i, check := range checks[:version] {
 		if want, got, err := check(); err != nil || !cmp.Equal(want, got) {

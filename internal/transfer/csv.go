@@ -23,6 +23,7 @@ const (
 	columnSHA1     = "scram-sha-1"   // keys, see keysText
 	columnSHA256   = "scram-sha-256" // keys
 	columnDisabled = "disabled"      // true or false; "" is false
+	columnRole     = "role"          // user or admin; "" is that of the account there is, or user
 )
 
 // maxLine bounds a line of a CSV file, with a field that has lines itself.
@@ -98,7 +99,7 @@ func (im *Importer) columns(head []string) ([]string, error) {
 		columns[i] = name
 	}
 	if !slices.Contains(columns, columnJID) {
-		return nil, errors.New("the first line names the columns, and jid is one of them: jid,password or jid,scram-sha-1,scram-sha-256,disabled")
+		return nil, errors.New("the first line names the columns, and jid is one of them: jid,password or jid,scram-sha-1,scram-sha-256,disabled,role")
 	}
 	return columns, nil
 }
@@ -126,6 +127,10 @@ func (im *Importer) row(columns, fields []string) (*record, error) {
 				if r.account.Disabled, err = strconv.ParseBool(field); err != nil {
 					err = errors.New("disabled is true or false")
 				}
+			}
+		case columnRole:
+			if r.account.Role = store.Role(field); field != "" && r.account.Role != store.RoleUser && r.account.Role != store.RoleAdmin {
+				err = errors.New("role is user or admin")
 			}
 		default:
 			if field != "" {
@@ -181,7 +186,7 @@ func keysText(mechanism string, k store.Keys) string {
 // ExportCSV writes the accounts of hosts, with keys and without passwords, which nobody has. It tells how many.
 func ExportCSV(ctx context.Context, out io.Writer, s *store.Store, hosts []string) (n int, err error) {
 	w := csv.NewWriter(out)
-	if err := w.Write([]string{columnJID, columnDisabled, columnSHA1, columnSHA256}); err != nil {
+	if err := w.Write([]string{columnJID, columnDisabled, columnRole, columnSHA1, columnSHA256}); err != nil {
 		return 0, err
 	}
 	for _, host := range hosts {
@@ -190,7 +195,7 @@ func ExportCSV(ctx context.Context, out io.Writer, s *store.Store, hosts []strin
 				return n, err
 			}
 			c := a.Credentials
-			if err := w.Write([]string{a.Username + "@" + a.Host, strconv.FormatBool(a.Disabled),
+			if err := w.Write([]string{a.Username + "@" + a.Host, strconv.FormatBool(a.Disabled), string(a.Role),
 				keysText("SCRAM-SHA-1", c.SHA1), keysText("SCRAM-SHA-256", c.SHA256)}); err != nil {
 				return n, err
 			}

@@ -275,7 +275,7 @@ func TestProblems(t *testing.T) {
 // Attack case 60: files in which passwords and keys stand where they do not belong are told of without them.
 func TestProblemsQuoteNoSecrets(t *testing.T) {
 	for _, text := range []string{
-		"jid,password\ncanary,john@localhost\n", "jid,disabled,password\njohn@localhost,canary,true\n", "jid,password\njohn@localhost,canary,canary\n",
+		"jid,password\ncanary,john@localhost\n", "jid,disabled,password\njohn@localhost,canary,true\n", "jid,role,password\njohn@localhost,canary,admin\n", "jid,password\njohn@localhost,canary,canary\n",
 		"jid,password\n\"john@localhost,canary\n", "jid,password\njohn@localhost,can\"ary\n", "john@localhost,canary\n",
 		"jid,scram-sha-1\njohn@localhost,canary\n", "jid,scram-sha-1\njohn@localhost,SCRAM-SHA-1$canary:x$y:z\n",
 		"jid,scram-sha-1\njohn@localhost,SCRAM-SHA-1$4096:canary!$y:z\n", "jid,password\njohn@localhost,canary\x00\n",
