@@ -142,9 +142,9 @@ func seconds(s string, to *int) bool {
 	return ok
 }
 
-// empty tells whether a request only asks for what there is.
+// empty tells whether a request only asks for what there is. One that is broken does not.
 func (req *request) empty() bool {
-	return !req.hasPayload && !req.restart && !req.terminate && req.pause < 0
+	return !req.hasPayload && req.err == nil && !req.restart && !req.terminate && req.pause < 0
 }
 
 // extra tells whether a request may come beside all that a client may have under way (section 11).

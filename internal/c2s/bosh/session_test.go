@@ -190,6 +190,20 @@ func TestOveractivity(t *testing.T) {
 	})
 }
 
+// A request that is broken is none that only asks: the client is told what is wrong with it, also while another is held.
+func TestBrokenBesideHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c := s.bind("x", "")
+		held := c.start("", "")
+		c.none(held)
+		broken := c.start("", "<!-- -->")
+		c.expect(held, empty)
+		if got := c.got(<-broken); !strings.Contains(got, "<restricted-xml ") {
+			t.Errorf("answered %s", got)
+		}
+	})
+}
+
 // Attack case 13: nobody's requests pile up: one beyond those agreed on, while none is answered, is too many.
 func TestTooManyRequests(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
