@@ -17,7 +17,7 @@ func (s *sim) check() {
 			continue
 		}
 		if !l.mustEnd.IsZero() && now.After(l.mustEnd) {
-			if !l.link.Gone() {
+			if !l.route.Gone() {
 				s.fail("too much waits for a client that does not read", "%s", l.d)
 			}
 			l.mustEnd = time.Time{}
@@ -53,15 +53,18 @@ func (s *sim) patience() time.Duration {
 // dialNow signs a device in when nothing is wrong any more.
 func (s *sim) dialNow(d *device) (connection, error) {
 	l := s.lineOf(d)
-	l.newLink()
-	l.link.Hurry()
-	c, err := s.world.ConnectBy(s.ctx, l.link, d.user.name, d.resource)
+	l.newRoute(l.lastCarrier())
+	l.route.Hurry()
+	c, err := s.world.ConnectBy(s.ctx, l.route, l.over, d.user.name, d.resource)
 	if err != nil {
 		return nil, err
 	}
 	l.open(c, move{b: int(s.plan.resumes>>l.n) & 3})
 	return l, nil
 }
+
+// lastCarrier is by what a device comes in the end.
+func (l *line) lastCarrier() xmpptest.Carrier { return carriers[int(l.sim.plan.resumes>>(20+2*l.n))&3] }
 
 // finish lets things calm down, and looks whether everybody has and believes what is true.
 func (s *sim) finish() {
@@ -71,9 +74,12 @@ func (s *sim) finish() {
 	s.diskTurns(xmpptest.Works)
 	s.illUntil = time.Now().Add(90 * time.Second)
 	for _, l := range s.lines {
-		if l.link != nil {
+		if l.route != nil {
 			l.held, l.mustEnd = false, time.Time{}
-			l.link.Hurry()
+			l.route.Hurry()
+		}
+		if l.client != nil && l.over == xmpptest.BOSH {
+			l.route.Cut(0, 0) // if it was out of reach, it is back
 		}
 		if l.lazy {
 			l.lazy = false
@@ -85,12 +91,12 @@ func (s *sim) finish() {
 		switch {
 		case !l.lost() || l.dialing != nil:
 		case s.plan.resumes>>(8+l.n)&1 == 1 && l.client == nil:
-			l.resume(move{})
+			l.resume(move{over: l.lastCarrier()})
 		default:
-			l.over()
+			l.giveUp()
 		}
 	}
-	s.pass(70 * time.Second) // sessions that nobody resumes are gone
+	s.pass(noticed + resumable + 10*time.Second) // sessions that nobody resumes are gone
 	for _, l := range s.lines {
 		if l.lost() {
 			s.fail("a session is neither resumed nor over", "%s", l.d)

@@ -21,7 +21,8 @@ type line struct {
 	d   *device
 	n   int // of the device
 
-	link    *xmpptest.Link
+	over    xmpptest.Carrier
+	route   *xmpptest.Route
 	client  *xmpptest.Client // nil: there is no connection, or it is being made
 	dialing chan dialed      // not nil while the device signs in
 	doomed  bool             // the signing in need not succeed
@@ -37,21 +38,23 @@ type line struct {
 	out      []sent // those that it has not, when managed
 	lazy     bool   // it does not acknowledge
 
-	held    bool      // it does not read
-	flooded time.Time // until then it may have to wait for long, and be ended
-	abused  bool      // the server may end the connection
-	leaving bool      // it has ended its stream
-	quiet   bool      // it is about to be unavailable, and waits until nothing of before can come
-	well    time.Time // since when nothing is wrong with the connection
-	mustEnd time.Time // the server must have ended the connection by then
-	asked   map[string]*query
-	stale   map[string]bool // what an earlier session has asked other clients, which know the address alone
-	session int             // counts sessions
-	heard   []heard         // messages of this session that may come again if it ends now
-	said    uint32          // the last count that we have told the server
-	live    map[*device]int // the last message heard without a delay from each device
-	shown   time.Time       // when it has last sent presence
-	began   time.Time       // when this session began
+	held     bool      // it does not read
+	vanished bool      // its connection is gone, and the server does not know
+	flooded  time.Time // until then it may have to wait for long, and be ended
+	abused   bool      // the server may end the connection
+	leaving  bool      // it has ended its stream
+	quiet    bool      // it is about to be unavailable, and waits until nothing of before can come
+	well     time.Time // since when nothing is wrong with the connection
+	mustEnd  time.Time // the server must have ended the connection by then
+	asked    map[string]*query
+	stale    map[string]bool // what an earlier session has asked other clients, which know the address alone
+	session  int             // counts sessions
+	heard    []heard         // messages of this session that may come again if it ends now
+	said     uint32          // the last count that we have told the server
+	live     map[*device]int // the last message heard without a delay from each device
+	unsure   time.Time       // what was sent to it until then may have been lost with an unmanaged session
+	shown    time.Time       // when it has last sent presence
+	began    time.Time       // when this session began
 }
 
 // sent is a stanza that the server has not acknowledged.
@@ -75,25 +78,27 @@ type query struct {
 // lost tells whether the session may be resumed and has no connection.
 func (l *line) lost() bool { return l.d.client != nil && (l.client == nil || l.resuming) }
 
-// newLink makes a link as the network just is.
-func (l *line) newLink() {
-	l.sim.links++
-	l.link = xmpptest.NewLink(l.sim.plan.seed, l.sim.links, l.sim.delay)
+// newRoute makes a way to the server as the network just is.
+func (l *line) newRoute(over xmpptest.Carrier) {
+	l.sim.routes++
+	l.over, l.route = over, xmpptest.NewRoute(l.sim.plan.seed, l.sim.routes, l.sim.delay)
+	l.vanished = false
 	l.held, l.mustEnd, l.doomed = false, time.Time{}, false
 }
 
 // signIn begins to sign in: with a new session, or to go on with the one that there is.
 func (l *line) signIn(again bool, m move) {
-	l.newLink()
+	l.newRoute(m.over)
+	l.sim.counts["by "+string(l.over)]++
 	l.again, l.planned = again, m
 	resource := l.d.resource
 	if again {
 		resource = ""
 	}
-	link, result := l.link, make(chan dialed, 1)
+	over, route, result := l.over, l.route, make(chan dialed, 1)
 	l.dialing = result
 	go func() {
-		c, err := l.sim.world.ConnectBy(l.sim.ctx, link, l.d.user.name, resource)
+		c, err := l.sim.world.ConnectBy(l.sim.ctx, route, over, l.d.user.name, resource)
 		result <- dialed{c, err}
 	}()
 }
@@ -118,6 +123,7 @@ func (l *line) arrive() {
 			l.said = l.handled
 			l.raw(fmt.Sprintf("<resume xmlns='urn:xmpp:sm:3' previd='%s' h='%d'/>", l.id, l.handled))
 		default:
+			l.sim.say("%s has signed in by %s", l.d, l.over)
 			l.open(r.client, l.planned)
 			l.greet(l.planned)
 		}
@@ -129,7 +135,7 @@ func (l *line) arrive() {
 func (l *line) open(c *xmpptest.Client, m move) {
 	l.session++
 	l.client, l.well, l.began, l.abused, l.leaving = c, time.Now(), time.Now(), false, false
-	l.managed, l.id, l.enabled, l.resuming, l.handled, l.acked, l.out, l.lazy, l.quiet = m.b%3 > 0, "", false, false, 0, 0, nil, false, false
+	l.managed, l.id, l.enabled, l.resuming, l.handled, l.acked, l.out, l.lazy, l.quiet = m.b%3 > 0 || l.over == xmpptest.BOSH && m.c%2 > 0, "", false, false, 0, 0, nil, false, false
 	for id, q := range l.asked {
 		l.stale[id] = l.stale[id] || !q.bound
 	}
@@ -273,7 +279,7 @@ func (l *line) hearNonza(el *xmlstream.Element) {
 				x.acked = x.acked && l.sim.illUntil.Before(x.at)
 			}
 		}
-		l.over()
+		l.giveUp()
 	case el.Is(ns.Stream, "error"):
 		l.hearEnd(el)
 	}
@@ -313,7 +319,7 @@ func (l *line) hearEnd(el *xmlstream.Element) {
 	if !l.abused && time.Now().After(l.flooded) {
 		l.sim.fail("the server ends a stream", "%s: %s", l.d, el)
 	}
-	l.over()
+	l.giveUp()
 }
 
 // broken is told that the connection has ended.
@@ -324,7 +330,7 @@ func (l *line) broken(err error) {
 	}
 	l.hangUp()
 	if l.id == "" || l.leaving {
-		l.over()
+		l.giveUp()
 	}
 }
 
@@ -341,8 +347,8 @@ func (l *line) hangUp() {
 	}
 }
 
-// over ends the session, as the client sees it.
-func (l *line) over() {
+// giveUp ends the session, as the client sees it.
+func (l *line) giveUp() {
 	l.hangUp()
 	l.settleLetters()
 	l.id, l.out = "", nil
@@ -352,7 +358,7 @@ func (l *line) over() {
 // Close implements connection.
 func (l *line) Close() {
 	l.abused = true
-	l.over()
+	l.giveUp()
 }
 
 // verbatim is what clients write, and our serializer does not.
@@ -360,7 +366,7 @@ const verbatim = `lang = "x"`
 
 // look looks at the bytes that have come on a connection.
 func (l *line) look() {
-	written, _ := l.link.Served()
+	written, _ := l.route.Served()
 	if bytes.Contains(written, []byte(verbatim)) {
 		l.sim.fail("bytes of one client come verbatim to another", "%s: %s", l.d, written)
 	}
@@ -371,10 +377,16 @@ var messageIDs = regexp.MustCompile(`<message[^>]* id='m([0-9]+)'`)
 // wrote tells whether a message was sent on the connection that there is, or is certain to have been on the one before.
 func (l *line) wrote(x *letter) bool { return !x.at.Before(l.began) }
 
+// noticed is how soon the server has noticed that a client is gone, however it went.
+const noticed = 150 * time.Second
+
 // lose notes what may have been lost with a connection on which nothing is acknowledged: what was written and not heard; and what
 // may come again: what was heard though the server could not know.
 func (l *line) lose() {
-	written, trying := l.link.Served()
+	if !l.leaving && (l.vanished || l.over == xmpptest.BOSH) { // the server goes on to write for a while
+		l.unsure = time.Now().Add(noticed)
+	}
+	written, trying := l.route.Served()
 	for _, m := range messageIDs.FindAllSubmatch(written, -1) {
 		if x := l.sim.letter(string(m[1])); x != nil && x.got[l.d].session != l.session {
 			x.mayBeLost = true

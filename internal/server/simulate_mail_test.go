@@ -94,7 +94,7 @@ func (s *sim) reachable(x *letter) bool {
 	}
 	there := 0
 	for _, l := range s.lines {
-		if l.d.user != x.user || l.d.client == nil && time.Since(l.well) > 2*time.Minute {
+		if l.d.user != x.user || l.d.client == nil && time.Since(l.well) > noticed+resumable {
 			continue
 		}
 		if !able(l) {
@@ -191,11 +191,20 @@ func (l *line) settleLetters() {
 	l.heard = nil
 }
 
+// mayBeLost tells whether a message may have been lost with a session in which nothing is acknowledged.
+func (s *sim) mayBeLost(x *letter) bool {
+	lost := x.mayBeLost
+	for _, l := range s.lines {
+		lost = lost || l.d.user == x.user && x.at.Before(l.unsure) // if it was for another client that was not there, too
+	}
+	return lost
+}
+
 // checkLetters looks in the end whether everything has come that is due.
 func (s *sim) checkLetters() {
 	life, _ := s.health()
 	for _, x := range s.letters {
-		due := x.kept && !x.refused && !x.mayBeLost && (x.acked || x.arrived && x.life == life)
+		due := x.kept && !x.refused && !s.mayBeLost(x) && (x.acked || x.arrived && x.life == life)
 		if due {
 			s.counts["due messages"]++
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"rollcall/internal/server"
+	"rollcall/internal/xmpptest"
 )
 
 // TestWorld is a simulation: a whole server in a world of which each seed gives the whole plan. Clients come, go, lose their
@@ -127,6 +128,7 @@ type plan struct {
 type move struct {
 	do         moveKind
 	a, b, c, d int
+	over       xmpptest.Carrier // of a connection that is made
 	wait       time.Duration
 }
 
@@ -173,7 +175,13 @@ var townSteps = slices.DeleteFunc(slices.Clone(weighted), func(a action) bool {
 	return slices.Contains([]action{connect, cutOff, hearSome, askRoster, presence, notify, notifyLater, timePasses, diskTurns, restart, crash}, a)
 })
 
+// carriers are what connections are made with.
+var carriers = []xmpptest.Carrier{xmpptest.TCP, xmpptest.TCP, xmpptest.WebSocket, xmpptest.BOSH}
+
 const movesOfAWorld = 70
+
+// resumable is how long a session may be resumed.
+const resumable = time.Minute
 
 func makePlan(seed uint64) plan {
 	rng := rand.New(rand.NewPCG(seed, 0x726f6c6c))
@@ -183,12 +191,12 @@ func makePlan(seed uint64) plan {
 	}}
 	p.outbox = []int{16 << 10, 64 << 10, 1 << 20}[rng.IntN(3)]
 	p.config = []string{
-		"limits.resume = '1m'",
+		fmt.Sprintf("limits.resume = '%v'", resumable),
 		fmt.Sprintf("limits.outbox_bytes = %d", p.outbox),
 		fmt.Sprintf("limits.unacked = %d", []int{30, 500}[rng.IntN(2)]),
 	}
 	for range movesOfAWorld {
-		m := move{do: kinds[rng.IntN(len(kinds))], a: rng.IntN(24), b: rng.IntN(24), c: rng.IntN(24), d: rng.IntN(24)}
+		m := move{do: kinds[rng.IntN(len(kinds))], over: carriers[rng.IntN(len(carriers))], a: rng.IntN(24), b: rng.IntN(24), c: rng.IntN(24), d: rng.IntN(24)}
 		ms := func(most int64) time.Duration { return time.Duration(rng.Int64N(most*1e6)) + 1 }
 		switch n := rng.IntN(100); {
 		case n < 45:

@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"sync"
 
 	"rollcall/internal/ns"
@@ -16,8 +14,7 @@ import (
 // Client is one resource of a user in a dialogue: it signs in and then only sends what it is told, and keeps what it
 // receives.
 type Client struct {
-	conn     net.Conn
-	reader   *xmlstream.Reader
+	stream   stream
 	JID      string             // full, once signed in
 	Features *xmlstream.Element // of the stream, as they were announced last
 	incoming chan *xmlstream.Element
@@ -31,35 +28,77 @@ type Client struct {
 // beyond it.
 const backlog = 1024
 
+// stream is what carries a client's stream: TCP, WebSocket or BOSH. It is read by one goroutine at a time, and written by any.
+type stream interface {
+	// open begins a stream, or begins it anew, and gives the server's features.
+	open(host string) (*xmlstream.Element, error)
+	// send sends an element, or what pretends to be one. It does not wait for the server.
+	send(xml string) error
+	// end ends the client's side of the stream.
+	end() error
+	// next gives the next element, errStreamClosed when there is none any more.
+	next() (*xmlstream.Element, error)
+	// close cuts the connection, and waits for what it has running.
+	close()
+}
+
 // Connect opens a stream to a host, signs in with PLAIN, as user with any password, and binds a resource.
 func Connect(ctx context.Context, l Dialer, user, host, resource string) (*Client, error) {
-	return connect(ctx, l, user, func(c *Client) error {
-		if err := c.signIn(user, host); err != nil {
-			return err
-		}
-		return c.bind(resource)
-	})
+	return connect(ctx, openTCP(l), user, signInAs(user, host, resource))
 }
 
 // SignIn does the same and binds no resource.
 func SignIn(ctx context.Context, l Dialer, user, host string) (*Client, error) {
-	return connect(ctx, l, user, func(c *Client) error { return c.signIn(user, host) })
+	return connect(ctx, openTCP(l), user, signInAs(user, host, ""))
 }
 
 // Open opens a stream to a host, and does not sign in.
 func Open(ctx context.Context, l Dialer, host string) (*Client, error) {
-	return connect(ctx, l, "nobody", func(c *Client) error { return c.open(host) })
+	return connect(ctx, openTCP(l), "nobody", func(c *Client) error { return c.open(host) })
 }
 
-func connect(ctx context.Context, l Dialer, user string, negotiate func(c *Client) error) (*Client, error) {
-	conn, err := l.Dial(ctx)
+// Carrier is what carries a client's stream.
+type Carrier string
+
+// The carriers that there are.
+const (
+	TCP       Carrier = "TCP"
+	WebSocket Carrier = "WebSocket"
+	BOSH      Carrier = "BOSH"
+)
+
+// opener makes a stream.
+type opener func(ctx context.Context) (stream, error)
+
+func (c Carrier) to(l Dialer) opener {
+	switch c {
+	case WebSocket:
+		return openWebSocket(l)
+	case BOSH:
+		return openBOSH(l)
+	}
+	return openTCP(l)
+}
+
+// signInAs signs a user in, and binds a resource unless it is "".
+func signInAs(user, host, resource string) func(c *Client) error {
+	return func(c *Client) error {
+		err := c.signIn(user, host)
+		if err == nil && resource != "" {
+			err = c.bind(resource)
+		}
+		return err
+	}
+}
+
+func connect(ctx context.Context, open opener, user string, negotiate func(c *Client) error) (*Client, error) {
+	s, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{conn: conn, incoming: make(chan *xmlstream.Element, backlog), stopped: make(chan struct{})}
-	c.reader = xmlstream.NewReader(conn, xmlstream.Limits{Bytes: 64 << 20, Children: 1 << 20, Attrs: 1 << 10})
+	c := &Client{stream: s, incoming: make(chan *xmlstream.Element, backlog), stopped: make(chan struct{})}
 	if err := negotiate(c); err != nil {
-		conn.Close()
+		s.close()
 		return nil, fmt.Errorf("%s cannot sign in: %w", user, err)
 	}
 	c.read.Go(c.readAll)
@@ -74,15 +113,11 @@ func (c *Client) signIn(user, host string) error {
 	if _, err := c.ask(xmlstream.New(ns.SASL, "auth", "mechanism", "PLAIN").AppendText(plain), "success"); err != nil {
 		return err
 	}
-	c.reader.Restart()
 	return c.open(host)
 }
 
 func (c *Client) bind(resource string) error {
-	bind := xmlstream.New(ns.Bind, "bind")
-	if resource != "" {
-		bind.Append(xmlstream.New(ns.Bind, "resource").AppendText(resource))
-	}
+	bind := xmlstream.New(ns.Bind, "bind").Append(xmlstream.New(ns.Bind, "resource").AppendText(resource))
 	res, err := c.ask(xmlstream.New(ns.Client, "iq", "type", "set", "id", "bind").Append(bind), "iq")
 	if err != nil {
 		return err
@@ -94,23 +129,9 @@ func (c *Client) bind(resource string) error {
 	return fmt.Errorf("bind: %s", res)
 }
 
-// open sends a stream header and reads the server's, and its features.
-func (c *Client) open(host string) error {
-	if err := c.Send(fmt.Sprintf("<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='%s' xmlns:stream='%s'>",
-		host, ns.Client, ns.Stream)); err != nil {
-		return err
-	}
-	for _, want := range []xmlstream.Kind{xmlstream.Open, xmlstream.Stanza} {
-		ev, err := c.reader.Next()
-		if err != nil {
-			return err
-		}
-		c.Features = ev.Element
-		if ev.Kind != want || (want == xmlstream.Stanza && !ev.Element.Is(ns.Stream, "features")) {
-			return fmt.Errorf("unexpected: %s", ev.Element)
-		}
-	}
-	return nil
+func (c *Client) open(host string) (err error) {
+	c.Features, err = c.stream.open(host)
+	return err
 }
 
 // ask sends an element and reads one with that name.
@@ -118,20 +139,27 @@ func (c *Client) ask(el *xmlstream.Element, want string) (*xmlstream.Element, er
 	if err := c.Send(string(el.AppendXML(nil, ns.Client))); err != nil {
 		return nil, err
 	}
-	ev, err := c.reader.Next()
+	got, err := c.stream.next()
 	if err != nil {
 		return nil, err
 	}
-	if ev.Element == nil || ev.Element.Local != want {
-		return nil, fmt.Errorf("unexpected: %s", ev.Element)
+	if got.Local != want {
+		return nil, fmt.Errorf("unexpected: %s", got)
 	}
-	return ev.Element, nil
+	return got, nil
 }
 
-// Send writes XML as it is.
-func (c *Client) Send(xml string) error {
-	_, err := io.WriteString(c.conn, xml)
-	return err
+// Send sends XML as it is; over WebSocket and BOSH, where it must be one element, with its namespace.
+func (c *Client) Send(xml string) error { return c.stream.send(xml) }
+
+// End ends the client's side of the stream in good order.
+func (c *Client) End() error { return c.stream.end() }
+
+// Redial has a client over BOSH take its connections for broken, and go on with others.
+func (c *Client) Redial() {
+	if b, ok := c.stream.(*boshStream); ok {
+		b.redial()
+	}
 }
 
 // errStreamClosed: the server closed the stream in good order.
@@ -140,17 +168,13 @@ var errStreamClosed = errors.New("stream closed")
 func (c *Client) readAll() {
 	defer close(c.incoming)
 	for {
-		ev, err := c.reader.Next()
+		el, err := c.stream.next()
 		if err != nil {
 			c.err = err
 			return
 		}
-		if ev.Kind != xmlstream.Stanza {
-			c.err = errStreamClosed
-			return
-		}
 		select {
-		case c.incoming <- ev.Element:
+		case c.incoming <- el:
 		case <-c.stopped:
 			return
 		}
@@ -187,6 +211,6 @@ func (c *Client) Poll() (*xmlstream.Element, error) {
 // Close cuts the connection, without a word, and waits until the client has noticed.
 func (c *Client) Close() {
 	c.once.Do(func() { close(c.stopped) })
-	c.conn.Close()
+	c.stream.close()
 	c.read.Wait()
 }

@@ -26,19 +26,11 @@ func NewLink(seed uint64, number int, delay time.Duration) *Link {
 	return l
 }
 
-// To gives what connects to a listener by the link, once.
-func (l *Link) To(listener *PipeListener) Dialer { return linkDialer{l, listener} }
-
-type linkDialer struct {
-	link     *Link
-	listener *PipeListener
-}
-
-// Dial implements Dialer.
-func (d linkDialer) Dial(ctx context.Context) (net.Conn, error) {
-	client := &end{in: d.link.down, out: d.link.up, addr: d.listener.addr}
-	server := &end{in: d.link.up, out: d.link.down, addr: d.listener.addr}
-	if err := d.listener.carry(ctx, server); err != nil {
+// connect connects to a listener, once.
+func (l *Link) connect(ctx context.Context, listener *PipeListener) (net.Conn, error) {
+	client := &end{in: l.down, out: l.up, addr: listener.addr}
+	server := &end{in: l.up, out: l.down, addr: listener.addr}
+	if err := listener.carry(ctx, server); err != nil {
 		return nil, err
 	}
 	return client, nil
@@ -74,15 +66,16 @@ func (l *Link) Cut(up, down int) {
 	l.down.cut(down, syscall.ECONNRESET)
 }
 
-// Lose has the client's end be gone without a word, as when a telephone is out of reach. The server notices after a time, when
-// its packets have not been answered.
+// Lose has the client's end be gone without a word, as when a telephone is out of reach: nothing arrives any more, not even that
+// it has closed. The server's system notices after a time, when its packets have not been answered; 0: never, as where there is
+// a proxy.
 func (l *Link) Lose(noticed time.Duration) {
-	l.Hold(false, true)
-	l.Hold(true, true)
-	time.AfterFunc(noticed, func() {
-		l.up.cut(0, syscall.ETIMEDOUT)
-		l.down.cut(0, syscall.ETIMEDOUT)
-	})
+	for _, f := range []*flow{l.up, l.down} {
+		f.change(func() { f.lost = true })
+	}
+	if noticed > 0 {
+		time.AfterFunc(noticed, func() { l.Cut(0, 0) })
+	}
 }
 
 // Served gives all that the server has written, and what it is just trying to write, or has tried in vain.
@@ -92,18 +85,11 @@ func (l *Link) Served() (written, trying []byte) {
 	return l.down.written, l.down.trying
 }
 
-// Delivered is how much of that the client has read.
-func (l *Link) Delivered() int {
-	l.down.mu.Lock()
-	defer l.down.mu.Unlock()
-	return len(l.down.written) - l.down.bytes
-}
-
 // Gone tells whether the server has closed the connection, or has been told that it is broken.
 func (l *Link) Gone() bool {
 	l.down.mu.Lock()
 	defer l.down.mu.Unlock()
-	return l.down.fin || l.down.err != nil || l.down.quit
+	return l.down.fin || l.down.err != nil || l.down.quit && !l.down.lost
 }
 
 // InFlight is how many bytes are on the way each way.
@@ -131,6 +117,7 @@ type flow struct {
 	window  int
 	roomy   bool // the writer never waits: clients of tests do not
 	held    bool
+	lost    bool  // neither end hears of the other any more
 	fin     bool  // the writer has closed
 	quit    bool  // the reader has closed
 	err     error // of a broken connection
@@ -146,7 +133,7 @@ type piece struct {
 }
 
 func newFlow(seed uint64, number int, delay time.Duration) *flow {
-	f := &flow{rng: rand.New(rand.NewPCG(seed, uint64(number))), residue: time.Duration(number % 1000), delay: delay}
+	f := &flow{rng: rand.New(rand.NewPCG(seed, uint64(number))), residue: time.Duration(number % int(tick)), delay: delay}
 	f.window = windows[f.rng.IntN(len(windows))]
 	f.moved.L = &f.mu
 	return f
@@ -189,7 +176,7 @@ func (f *flow) write(p []byte) (n int, err error) {
 			return n, f.err
 		case f.fin:
 			return n, net.ErrClosed
-		case f.quit:
+		case f.quit && !f.lost:
 			return n, syscall.EPIPE
 		case len(p) == 0:
 			return n, nil
@@ -230,6 +217,9 @@ func (f *flow) send(p []byte) {
 	f.moved.Broadcast()
 }
 
+// tick is between the moments at which pieces of one flow arrive.
+const tick = 10 * time.Microsecond
+
 func (f *flow) arrival() time.Time {
 	if f.delay == 0 {
 		return time.Time{}
@@ -238,7 +228,7 @@ func (f *flow) arrival() time.Time {
 	if at.Before(f.last) {
 		at = f.last
 	}
-	f.last = at.Truncate(time.Microsecond).Add(time.Microsecond + f.residue)
+	f.last = at.Truncate(tick).Add(tick + f.residue)
 	return f.last
 }
 
@@ -252,7 +242,7 @@ func (f *flow) read(p []byte) (n int, err error) {
 			return 0, net.ErrClosed
 		case passed(f.readBy):
 			return 0, os.ErrDeadlineExceeded
-		case len(f.pieces) > 0 && !f.held:
+		case len(f.pieces) > 0 && !f.held && !f.lost:
 			first := &f.pieces[0]
 			if f.delay > 0 && first.at.After(time.Now()) {
 				next = first.at
@@ -267,7 +257,7 @@ func (f *flow) read(p []byte) (n int, err error) {
 			return n, nil
 		case len(f.pieces) == 0 && f.err != nil:
 			return 0, f.err
-		case len(f.pieces) == 0 && f.fin:
+		case len(f.pieces) == 0 && f.fin && !f.lost:
 			return 0, io.EOF
 		}
 		f.wait(next, f.readBy)
@@ -279,7 +269,7 @@ func (f *flow) cut(arrive int, err error) {
 		if f.err != nil {
 			return
 		}
-		f.err, f.held, f.delay = err, false, 0
+		f.err, f.held, f.lost, f.delay = err, false, false, 0
 		lost := f.bytes - arrive
 		for i := len(f.pieces) - 1; i >= 0 && lost > 0; i-- {
 			n := min(lost, len(f.pieces[i].data))

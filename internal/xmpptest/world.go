@@ -212,15 +212,15 @@ func (w *World) SignIn(ctx context.Context, user string) (*Client, error) {
 // Open opens a stream to the first host without signing in.
 func (w *World) Open(ctx context.Context) (*Client, error) { return Open(ctx, w.c2s, w.Host()) }
 
-// ConnectBy signs a user of the first host in on a link, with a resource unless it is "".
-func (w *World) ConnectBy(ctx context.Context, l *Link, user, resource string) (*Client, error) {
+// ConnectBy signs a user of the first host in by a route, with a resource unless it is "".
+func (w *World) ConnectBy(ctx context.Context, r *Route, over Carrier, user, resource string) (*Client, error) {
 	w.mu.Lock()
 	listener := w.c2s
-	w.mu.Unlock()
-	if resource == "" {
-		return SignIn(ctx, l.To(listener), user, w.Host())
+	if over != TCP {
+		listener = w.http
 	}
-	return Connect(ctx, l.To(listener), user, w.Host(), resource)
+	w.mu.Unlock()
+	return connect(ctx, over.to(r.To(listener)), user, signInAs(user, w.Host(), resource))
 }
 
 // Notify posts a body to the refresh endpoint, with an HTTP Host header ("": the first host) and a ?query.
