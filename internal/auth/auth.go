@@ -18,7 +18,6 @@
 package auth
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -74,9 +73,6 @@ type Config struct {
 
 	// Guard counts tries, for all hosts; nil: nobody does.
 	Guard *Guard
-	// Admit is asked about each user who has proven who it is, whatever the mechanism, and before the client is told. A
-	// *Failure goes to the client as it is. nil: everybody is welcome.
-	Admit func(ctx context.Context, username string) error
 	// Observe, which may be nil, counts what becomes of tries: one of SignIns.
 	Observe func(result string)
 	Log     *slog.Logger // nil: none
@@ -116,10 +112,10 @@ type Server struct {
 	omitHash     bool
 	iterations   int
 	guard        *Guard
-	admit        func(ctx context.Context, username string) error
 	observe      func(result string)
 	log          *slog.Logger
 	source       Source     // nil where no passwords are known
+	kept         bool       // Accounts.Kept
 	tokens       TokenStore // nil: there are none
 	crypto       primitives
 	certificates *Certificates
@@ -158,7 +154,6 @@ func New(cfg Config) (*Server, error) {
 		secret:       cfg.Secret,
 		omitHash:     cfg.OmitDowngradeHash,
 		guard:        cfg.Guard,
-		admit:        cfg.Admit,
 		observe:      cfg.Observe,
 		log:          cfg.Log,
 		tokens:       cfg.Tokens,

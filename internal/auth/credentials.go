@@ -34,6 +34,9 @@ type Credentials struct {
 	// Version is another number for each password that the user has had, and the same when one password is hashed anew; 0: the
 	// keys tell.
 	Version int64
+	// Account tells apart accounts that have had one name, one after the other; 0: there is none, or they are not Kept.
+	Account  int64
+	Disabled bool // who proves to be the user is told so, and is not signed in
 }
 
 // An Upgrader is a Source that keeps a password hashed anew, if the user's key for SCRAM-SHA-256 is still storedKey.

@@ -18,6 +18,8 @@ type Exchange struct {
 	lease *Lease
 	renew string
 
+	account int64 // see Credentials
+
 	server  *Server
 	attempt *attempt
 }
@@ -35,7 +37,16 @@ type reply struct {
 	// lease is nil unless the session is to hang on what the client signed in with.
 	lease *Lease
 	renew string // see Exchange.Renew
+	as    standing
 }
+
+// A standing is what is known of an account when its user signs in; the zero value: there is none.
+type standing struct {
+	account  int64
+	disabled bool
+}
+
+func (c Credentials) standing() standing { return standing{c.Account, c.Disabled} }
 
 // Next takes a message of the client, decoded from base64, and returns what to answer: a challenge, or, when
 // done, the additional data of the success (nil: there is none). In the first call in is the initial
@@ -58,8 +69,8 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 		return nil, false, malformed("the message is too long")
 	}
 	r, err := next(context.WithValue(ctx, attemptKey{}, x.attempt), in)
-	if err == nil && r.next == nil && x.server.admit != nil {
-		err = x.server.admit(ctx, r.user)
+	if err == nil && r.next == nil && r.as.disabled { // last: it says nothing to those who guess
+		err = &Failure{Condition: AccountDisabled}
 	}
 	if err != nil {
 		var f *Failure
@@ -72,7 +83,7 @@ func (x *Exchange) Next(ctx context.Context, in []byte) (out []byte, done bool, 
 	if r.next == nil {
 		x.attempt.succeeded()
 	}
-	x.next, x.user, x.cred, x.lease, x.renew = r.next, r.user, r.cred, r.lease, r.renew
+	x.next, x.user, x.cred, x.lease, x.renew, x.account = r.next, r.user, r.cred, r.lease, r.renew, r.as.account
 	return r.out, r.next == nil, nil
 }
 
@@ -89,3 +100,27 @@ func (x *Exchange) Lease() *Lease { return x.lease }
 
 // Renew names the mechanism of the token that was proven, when it is time for another; "" otherwise.
 func (x *Exchange) Renew() string { return x.renew }
+
+// ErrGone says that an account may not be used any more by who has signed in to it.
+var ErrGone = errors.New("auth: the account has been removed, disabled, or given another password")
+
+// Stands looks at the account once more, just before the user who has signed in with an exchange, which is done, gets a session.
+// The client has seconds from the proof to there, in which somebody may have removed the account and made another of the same name,
+// beside this process too. ErrGone (see errors.Is) when it is not the account that it was, nor with the password that was
+// proven; any other error is a fault of ours.
+func (s *Server) Stands(ctx context.Context, x *Exchange) error {
+	if !s.kept {
+		return nil
+	}
+	c, err := s.source.Credentials(ctx, x.user)
+	switch {
+	case err != nil && !errors.Is(err, ErrUnknownUser):
+		return err
+	case err != nil:
+		c = Credentials{} // who has come by a one-use token, or is vouched for, need not have one
+	}
+	if c.Account != x.account || c.Disabled || x.cred != 0 && mark(c) != x.cred {
+		return ErrGone
+	}
+	return nil
+}

@@ -36,7 +36,8 @@ func (s *Server) external() mechanism {
 				if authzid := string(in); authzid != "" && !s.means(authzid, user) {
 					return reply{}, s.otherIdentity()
 				}
-				return reply{user: user}, nil
+				as, err := s.standing(ctx, user)
+				return reply{user: user, as: as}, err
 			}
 		},
 	}
@@ -54,12 +55,28 @@ func (s *Server) byCertificate(ctx context.Context, names []string, authzid stri
 	case i < 0:
 		return reply{}, s.otherIdentity()
 	}
+	r := reply{user: names[i]}
 	if s.source != nil { // a certificate makes no account
-		if _, err := s.source.Credentials(ctx, names[i]); errors.Is(err, ErrUnknownUser) {
-			return reply{}, &Failure{Condition: NotAuthorized, Text: "there is no such account"}
-		} else if err != nil {
+		c, err := s.source.Credentials(ctx, names[i])
+		if errors.Is(err, ErrUnknownUser) {
+			err = &Failure{Condition: NotAuthorized, Text: "there is no such account"}
+		}
+		if err != nil {
 			return reply{}, err
 		}
+		r.as = c.standing()
 	}
-	return reply{user: names[i]}, nil
+	return r, nil
+}
+
+// standing looks up that of a user who may have no account.
+func (s *Server) standing(ctx context.Context, user string) (standing, error) {
+	if !s.kept {
+		return standing{}, nil
+	}
+	c, err := s.source.Credentials(ctx, user)
+	if errors.Is(err, ErrUnknownUser) {
+		return standing{}, nil
+	}
+	return c.standing(), err
 }

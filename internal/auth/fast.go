@@ -166,7 +166,7 @@ func (s *Server) useClientToken(ctx context.Context, in []byte, mechanism string
 	if err != nil {
 		return reply{}, err
 	}
-	r := reply{user: user, cred: mark(c), out: s.prove(secret, "Responder", binding)}
+	r := reply{user: user, cred: mark(c), as: c.standing(), out: s.prove(secret, "Responder", binding)}
 	if !use.Invalidate && time.Since(used.Issued) >= tokenTurn {
 		r.renew = mechanism
 	}

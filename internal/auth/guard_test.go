@@ -321,35 +321,6 @@ func TestGuardIsBounded(t *testing.T) {
 	})
 }
 
-// Admit is asked last: it is for who has proven who it is, and says nothing to those who guess.
-func TestAdmitIsAskedLast(t *testing.T) {
-	asked := 0
-	s := newServer(t, john(), func(c *Config) {
-		c.Admit = func(_ context.Context, username string) error {
-			asked++
-			return &Failure{Condition: AccountDisabled}
-		}
-	})
-	_, _, _, err := say(t, s, "PLAIN", secure, "\x00john\x00crayon")
-	wantFailure(t, err, NotAuthorized)
-	_, _, _, err = say(t, s, "PLAIN", secure, "\x00jane\x00pencil")
-	wantFailure(t, err, NotAuthorized)
-	if asked != 0 {
-		t.Errorf("asked %d times about who has proven nothing", asked)
-	}
-	x, _, _, err := say(t, s, "PLAIN", secure, "\x00john\x00pencil")
-	wantFailure(t, err, AccountDisabled)
-	x2, err := s.Start("EXTERNAL", Channel{Secure: true, User: "john"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = x2.Next(t.Context(), []byte{})
-	wantFailure(t, err, AccountDisabled)
-	if asked != 2 || x.Username() != "" || x2.Username() != "" {
-		t.Errorf("asked %d times; signed in as %q and %q", asked, x.Username(), x2.Username())
-	}
-}
-
 // upgrading is a source that keeps passwords hashed anew.
 type upgrading struct {
 	users

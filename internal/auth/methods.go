@@ -11,14 +11,16 @@ type Accounts struct {
 	// Unbound leaves the -PLUS mechanisms out. COMPAT slixmpp before 1.8.5: it takes them on TLS 1.3 as well, where it
 	// cannot bind, and then the others as if they had not been offered, which looks like an attack.
 	Unbound bool
-	Plain   bool // also PLAIN, inside TLS or, when the Config allows sign-in outside TLS, on loopback
+	// Kept says that the accounts are kept here: Credentials has Account and Disabled, and looking again is cheap (Stands).
+	Kept  bool
+	Plain bool // also PLAIN, inside TLS or, when the Config allows sign-in outside TLS, on loopback
 }
 
 func (a Accounts) mechanisms(s *Server) ([]mechanism, error) {
 	if a.Source == nil {
 		return nil, errors.New("accounts without a source of credentials")
 	}
-	s.source = a.Source
+	s.source, s.kept = a.Source, a.Kept
 	// With channel binding first: a strong hash does not keep anybody out of the middle (XEP-0438 section 4.1).
 	var ms []mechanism
 	if !a.Unbound {

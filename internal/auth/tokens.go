@@ -158,7 +158,7 @@ func proven(all []candidate, fits func(Keys) bool) (found *candidate) {
 
 // accept signs in whoever has proven one of the candidates, and uses the token up if that was one.
 func (s *Server) accept(ctx context.Context, u *account, c *candidate) (reply, error) {
-	r := reply{user: u.username, cred: u.mark()}
+	r := reply{user: u.username, cred: u.mark(), as: u.stored.standing()}
 	if c.token == "" {
 		return r, nil
 	}

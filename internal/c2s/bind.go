@@ -3,6 +3,7 @@ package c2s
 import (
 	"errors"
 
+	"rollcall/internal/auth"
 	"rollcall/internal/host"
 	"rollcall/internal/ns"
 	"rollcall/internal/stanza"
@@ -39,12 +40,29 @@ func (n *negotiation) bindPhase(el *xmlstream.Element) (Session, error) {
 // bind makes the session. It may be written to as soon as the host knows it, but the client is to see the answer to
 // its request first: hence the gate.
 func (n *negotiation) bind(st *stanza.Stanza, resource string) (Session, error) {
+	if err := n.stands(); err != nil {
+		return nil, err
+	}
 	s, err := n.host.Bind(n.ctx, n.user, resource, n.conn)
 	if err != nil {
 		return nil, n.refuse(st, err)
 	}
 	return n.begin(s, st.Result(xmlstream.New(ns.Bind, "bind").
 		Append(xmlstream.New(ns.Bind, "jid").AppendText(s.JID().String())))), nil
+}
+
+// stands tells whether the client may still have a session, as the user who it has proven to be; otherwise its stream ends.
+func (n *negotiation) stands() error {
+	switch err := n.host.Auth().Stands(n.ctx, n.proven); {
+	case err == nil:
+		return nil
+	case errors.Is(err, auth.ErrGone):
+		n.log().Info("signed in to an account that is no more, or not as it was", "host", n.domain, "user", n.user)
+		return &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "the account may not be used any more"}
+	default:
+		n.log().Error("no session by a fault of ours", "host", n.domain, "error", err)
+		return &stanza.StreamError{Condition: stanza.StreamInternalError}
+	}
 }
 
 // begin tells the client of its session, which may be written to after that.

@@ -84,6 +84,9 @@ func (n *negotiation) resume(el *xmlstream.Element) (Session, error) {
 	if err != nil {
 		return nil, n.t.Write(failed(stanza.BadRequest))
 	}
+	if err := n.stands(); err != nil {
+		return nil, err
+	}
 	s, err := n.host.Resume(n.ctx, n.user, n.resumption(el, h), n.conn)
 	if err != nil {
 		answer, err := notResumed(err)

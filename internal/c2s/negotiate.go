@@ -42,6 +42,7 @@ type negotiation struct {
 	wish     *wish          // what is to follow it, in SASL2
 	tries    int            // that failed
 	user     string         // canonical localpart, once authenticated
+	proven   *auth.Exchange // by which it did
 
 	registered bool // it has made an account
 

@@ -78,7 +78,7 @@ func (n *negotiation) step(in []byte) error {
 
 // signedIn keeps what the exchange has led to.
 func (n *negotiation) signedIn() {
-	n.user, n.credential = n.exchange.Username(), n.exchange.Credential()
+	n.proven, n.user, n.credential = n.exchange, n.exchange.Username(), n.exchange.Credential()
 	n.lease = (*session.Lease)(n.exchange.Lease())
 }
 

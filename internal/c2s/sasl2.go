@@ -182,6 +182,11 @@ func (n *negotiation) fulfil(w *wish, success, token *xmlstream.Element) (Sessio
 	if token != nil {
 		after = append(after, token)
 	}
+	if w.resume != nil || w.bind != nil {
+		if err := n.stands(); err != nil {
+			return nil, err
+		}
+	}
 	if w.resume != nil {
 		s, answer, err := n.resumeInline(w.resume)
 		if err != nil {

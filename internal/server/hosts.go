@@ -183,8 +183,7 @@ func authConfig(ctx context.Context, cfg *config.Config, i int, o outside) (auth
 			a.FAST = clientTokens{st, c.Name}
 		}
 		known := accounts{st, c.Name}
-		a.Admit = known.admit
-		a.Method = auth.Accounts{Source: known, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
+		a.Method = auth.Accounts{Source: known, Kept: true, Unbound: !c.Auth.ChannelBinding, Plain: c.Auth.Plain}
 	case config.AuthHTTP:
 		var err error
 		if a.Method, err = o.http(cfg, i); err != nil {

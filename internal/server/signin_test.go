@@ -18,8 +18,8 @@ import (
 	"rollcall/internal/store"
 )
 
-// What a sign-in reads from the database, where there is one: the account and its tokens, the account once more when the password
-// is proven (it may be disabled meanwhile), whom the user has blocked, the roster, what waits. Each is a dozen microseconds, so that
+// What a sign-in reads from the database, where there is one: the account and its tokens, the account once more before the session
+// begins (it may be gone meanwhile), whom the user has blocked, the roster, what waits. Each is a dozen microseconds, so that
 // a feature which asks for something more is to be noticed here.
 func TestReadsOfASignIn(t *testing.T) {
 	const more = 10
