@@ -35,9 +35,9 @@ type Options struct {
 	Store store.Values
 	// Forget: a user's list ends with the user's last session, as that of somebody anonymous. Store is not used.
 	Forget bool
-	// Changed is called when a user's list has changed: what of presence is to follow. before and after tell whether the
-	// list blocks an address, at any time and without waiting. May be nil.
-	Changed func(account jid.JID, before, after func(other jid.JID) bool)
+	// Changed is called when a user's list has changed: what of presence is to follow. items are what is new in it, or no more there;
+	// before and after tell whether the list blocks an address, at any time and without waiting. May be nil.
+	Changed func(account jid.JID, items []jid.JID, before, after func(other jid.JID) bool)
 	Log     *slog.Logger
 }
 

@@ -182,7 +182,7 @@ func (ls *lists) last(forget bool, old, next *blocklist) error {
 func (b *Blocking) apply(a *account, old, next *blocklist) {
 	b.lists.set(a, next)
 	if b.opts.Changed != nil && old != next {
-		b.opts.Changed(a.jid, b.blockedBy(a.jid, old), b.blockedBy(a.jid, next))
+		b.opts.Changed(a.jid, difference(old, next), b.blockedBy(a.jid, old), b.blockedBy(a.jid, next))
 	}
 }
 

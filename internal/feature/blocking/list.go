@@ -75,6 +75,21 @@ func (l *blocklist) has(item jid.JID) bool {
 	return ok
 }
 
+// difference gives the items that are in one of two lists alone; of a list that is not known nobody can tell.
+func difference(a, b *blocklist) (items []jid.JID) {
+	if a == nil || b == nil {
+		return nil
+	}
+	for _, two := range [][2]*blocklist{{a, b}, {b, a}} {
+		for _, j := range two[0].items {
+			if !two[1].has(j) {
+				items = append(items, j)
+			}
+		}
+	}
+	return items
+}
+
 // with gives the list with more items, and those of them that are new.
 func (l *blocklist) with(items []jid.JID) (next *blocklist, added []jid.JID) {
 	for _, j := range items {

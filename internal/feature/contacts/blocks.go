@@ -56,9 +56,9 @@ func (c *Contacts) broadcastTo(ctx context.Context, p *host.Passage, contact jid
 
 // BlocksChanged has presence follow a change of whom an account has blocked: those who are blocked see its end, and what
 // the account sees of them ends; those who are not any more see it again, and are seen. It returns when those who see the
-// account have been told. The change must be in force already: what is sent meanwhile goes by it. before and after are
-// asked at any time until then, and must not wait.
-func (d *Directory) BlocksChanged(account jid.JID, before, after func(other jid.JID) bool) {
+// account have been told. The change must be in force already: what is sent meanwhile goes by it. items are what has changed, as
+// far as that is known; before and after are asked at any time until then, and must not wait.
+func (d *Directory) BlocksChanged(account jid.JID, items []jid.JID, before, after func(other jid.JID) bool) {
 	a := d.online(account)
 	if a == nil {
 		return
@@ -84,7 +84,22 @@ func (d *Directory) BlocksChanged(account jid.JID, before, after func(other jid.
 		for contact := range d.present.among(k.Roster, rosterdoc.To) {
 			a.review(contact, viewers, before, after)
 		}
+		for contact := range unasked(items, k.Roster) {
+			a.review(contact, viewers, before, after)
+		}
 	})
+}
+
+// unasked gives whose addresses are among items and are not asked for their presence by a roster. They show it all the same where
+// their own rosters say so, and nobody would tell of its end once they are blocked.
+func unasked(items []jid.JID, r *rosterdoc.Roster) map[jid.JID]struct{} {
+	some := make(map[jid.JID]struct{})
+	for _, j := range items {
+		if item, _ := r.Get(j.Bare()); j.Local() != "" && !item.Subscription.Has(rosterdoc.To) {
+			some[j.Bare()] = struct{}{}
+		}
+	}
+	return some
 }
 
 // reshow shows a contact what has changed of who of its sessions may see us.
