@@ -98,6 +98,9 @@ func (d *device) compareSeen() {
 			continue
 		}
 		want := ""
+		if !own && d.town.apart != nil && d.town.apart(d.user, other.user) {
+			may = false
+		}
 		if other.available && (own || may && wants) {
 			want = strconv.Itoa(other.priority)
 		}

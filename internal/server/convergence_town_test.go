@@ -49,6 +49,7 @@ type town struct {
 	config, hostConfig []string                            // lines of the server's
 	dial               func(d *device) (connection, error) // how a client signs in
 	tick               func(d time.Duration)               // lets time pass
+	apart              func(a, b *person) bool             // whether one of two has blocked the other
 	lags               bool                                // what the server has sent takes time: see device.floor
 
 	mu     sync.Mutex

@@ -81,6 +81,9 @@ func (s *sim) finish() {
 		if l.client != nil && l.over == xmpptest.BOSH {
 			l.route.Cut(0, 0) // if it was out of reach, it is back
 		}
+		if l.hidden && !l.lost() {
+			l.hide(false)
+		}
 		if l.lazy {
 			l.lazy = false
 			l.acknowledge()
@@ -103,6 +106,7 @@ func (s *sim) finish() {
 		}
 	}
 	s.lags = false
+	s.settleBars()
 	if s.failure() == "" {
 		s.calm()
 	}
@@ -120,6 +124,8 @@ func (s *sim) letterDay() {
 	s.pass(time.Minute)
 	s.compare()
 	s.checkLetters()
+	s.checkArchives()
+	s.checkBlocklists()
 	s.countSessions(len(s.devices))
 	for _, l := range s.lines {
 		l.leave()

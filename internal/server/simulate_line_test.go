@@ -47,14 +47,18 @@ type line struct {
 	well     time.Time // since when nothing is wrong with the connection
 	mustEnd  time.Time // the server must have ended the connection by then
 	asked    map[string]*query
-	stale    map[string]bool // what an earlier session has asked other clients, which know the address alone
-	session  int             // counts sessions
-	heard    []heard         // messages of this session that may come again if it ends now
-	said     uint32          // the last count that we have told the server
-	live     map[*device]int // the last message heard without a delay from each device
-	unsure   time.Time       // what was sent to it until then may have been lost with an unmanaged session
-	shown    time.Time       // when it has last sent presence
-	began    time.Time       // when this session began
+	answer   *xmlstream.Element  // that is just being heard
+	readings map[string]*reading // pages of the archive on their way, by the queries' ids
+	copying  time.Time           // since when it gets copies; zero: it has not asked for them, or not been answered
+	hidden   bool                // it has said that nobody looks at it
+	stale    map[string]bool     // what an earlier session has asked other clients, which know the address alone
+	session  int                 // counts sessions
+	heard    []heard             // messages of this session that may come again if it ends now
+	said     uint32              // the last count that we have told the server
+	live     map[*device]int     // the last message heard without a delay from each device
+	unsure   time.Time           // what was sent to it until then may have been lost with an unmanaged session
+	shown    time.Time           // when it has last sent presence
+	began    time.Time           // when this session began
 }
 
 // sent is a stanza that the server has not acknowledged.
@@ -139,6 +143,7 @@ func (l *line) open(c *xmpptest.Client, m move) {
 	for id, q := range l.asked {
 		l.stale[id] = l.stale[id] || !q.bound
 	}
+	l.readings, l.copying, l.hidden = map[string]*reading{}, time.Time{}, false
 	l.asked, l.heard, l.said, l.live = map[string]*query{}, nil, 0, map[*device]int{}
 	if l.managed {
 		l.raw("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
@@ -150,6 +155,9 @@ func (l *line) greet(m move) {
 	l.d.begin(l)
 	if m.c%8 > 0 {
 		l.d.ask(ownVersion)
+	}
+	if m.a%3 > 0 && l.d.client != nil {
+		l.wantCopies()
 	}
 	if m.d%8 > 0 && l.d.client != nil { // it may have been ended already
 		l.d.present(m.d % 4)
@@ -246,6 +254,10 @@ func (l *line) take(el *xmlstream.Element) bool {
 	}
 	l.sim.say("%s hears %s", l.d, el)
 	delete(l.asked, id)
+	l.answer = el
+	if q.bound && strings.Contains(el.String(), "<remote-server-timeout ") {
+		l.sim.fail("a request is answered for want of an answer only", "%s: %s", l.d, el)
+	}
 	l.stale[id] = !q.bound // the other client may lose its session before the server knows that it has handled the request
 	if q.answer != nil {
 		q.answer()

@@ -13,21 +13,30 @@ import (
 
 // letter is a message that somebody has sent in a sim.
 type letter struct {
-	n      int
-	from   *device
-	to     *device // nil: to the account
-	user   *person
-	kept   bool // it has something in it that is stored
-	at     time.Time
-	life   int // of the server
-	prompt bool
+	n       int
+	from    *device
+	to      *device // nil: to the account
+	user    *person
+	kept    bool // it has something in it that is stored
+	private bool // it is not to be copied
+	at      time.Time
+	life    int // of the server
+	prompt  bool
 
-	acked     bool // by the server (XEP-0198)
-	arrived   bool // the server has it: it has answered what came after it
-	refused   bool
-	mayBeLost bool             // with a connection on which nothing is acknowledged
-	mayRepeat map[*device]bool // a device may get it again in another session
-	got       map[*device]got
+	acked       bool // by the server (XEP-0198)
+	arrived     bool // the server has it: it has answered what came after it
+	refused     bool
+	barred      bool             // one of the two had blocked the other when it was sent, for certain
+	mayBeBarred bool             // or may have, before it came
+	mayBeLost   bool             // with a connection on which nothing is acknowledged
+	mayRepeat   map[*device]bool // a device may get it again in another session
+	got         map[*device]got
+	copied      map[*device]int // in which session a copy of it was heard
+}
+
+// due tells whether the server must have stored it.
+func (x *letter) due(life int) bool {
+	return x.kept && !x.refused && !x.mayBeBarred && (x.acked || x.arrived && x.life == life)
 }
 
 // got is in which session of a device, and in which life of the server, a message was heard.
@@ -37,6 +46,18 @@ type got struct{ session, life int }
 type heard struct {
 	letter *letter
 	count  uint32
+}
+
+// letterOf gives the letter that a message is; nil: none.
+func (s *sim) letterOf(message *xmlstream.Element) *letter {
+	if message == nil {
+		return nil
+	}
+	number, ours := strings.CutPrefix(message.Attr("id"), "m")
+	if !ours {
+		return nil
+	}
+	return s.letter(number)
 }
 
 func (s *sim) letter(n string) *letter {
@@ -54,7 +75,8 @@ func (l *line) write(m move, i int) {
 	if to.user == l.d.user {
 		to = s.lines[(m.b+i+2)%len(s.lines)].d
 	}
-	x := &letter{n: len(s.letters) + 1, from: l.d, user: to.user, kept: (m.c+i)%6 > 0, at: time.Now(), mayRepeat: map[*device]bool{}, got: map[*device]got{}}
+	x := &letter{n: len(s.letters) + 1, from: l.d, user: to.user, kept: (m.c+i)%6 > 0, private: (m.a+i)%5 == 0, at: time.Now(), mayRepeat: map[*device]bool{}, got: map[*device]got{}, copied: map[*device]int{}}
+	x.barred, x.mayBeBarred = s.barred(to.user, l.d.user)
 	x.life, _ = s.health()
 	address := to.user.name + "@localhost"
 	if (m.d+i)%3 == 0 {
@@ -66,6 +88,9 @@ func (l *line) write(m move, i int) {
 	content := fmt.Sprintf(`<body xml:%s  >%d</body>`, verbatim, x.n)
 	if !x.kept {
 		content = "<active xmlns='http://jabber.org/protocol/chatstates'/>"
+	}
+	if x.private {
+		content += "<private xmlns='urn:xmpp:carbons:2'/>"
 	}
 	s.counts["messages"]++
 	s.say("%s writes m%d to %s", l.d, x.n, address)
@@ -117,7 +142,7 @@ func (s *sim) checkPrompt() {
 			return
 		}
 		s.prompted = x.n
-		if !x.prompt || x.life != life || x.refused || s.illUntil.After(x.at) {
+		if !x.prompt || x.life != life || s.illUntil.After(x.at) || x.refused && !x.barred || x.mayBeBarred && !x.barred {
 			continue
 		}
 		came, undisturbed := false, s.fit(s.lineOf(x.from)) && s.lineOf(x.from).well.Before(x.at)
@@ -132,8 +157,16 @@ func (s *sim) checkPrompt() {
 		if undisturbed {
 			s.counts["prompt messages"]++
 		}
-		if undisturbed && !came {
+		switch {
+		case undisturbed && x.barred && !x.refused:
+			s.fail("who sends what is blocked is not told", "m%d from %s to %s", x.n, x.from, x.user.name)
+		case x.barred || !undisturbed || !x.kept && s.hidden(x.user): // a chat state waits until somebody looks
+		case !came:
 			s.fail("a message does not come though nothing is wrong with who is to get it", "m%d from %s to %s", x.n, x.from, x.user.name)
+		default:
+			if i := slices.IndexFunc(s.lines, func(l *line) bool { return l.lacksCopy(x) }); i >= 0 {
+				s.fail("a client has neither a message nor a copy of it", "m%d from %s to %s: %s", x.n, x.from, x.user.name, s.lines[i].d)
+			}
 		}
 	}
 }
@@ -141,16 +174,23 @@ func (s *sim) checkPrompt() {
 // hearMessage takes a message that has come.
 func (l *line) hearMessage(el *xmlstream.Element) {
 	s := l.sim
-	number, ours := strings.CutPrefix(el.Attr("id"), "m")
-	x := s.letter(number)
-	if !ours || x == nil || el.Child(ns.Carbons, "sent") != nil || el.Child(ns.Carbons, "received") != nil {
+	if inner, how := copyOf(el); inner != nil {
+		l.hearCopy(el, inner, how)
+		return
+	}
+	if result := el.Child(ns.MAM, "result"); result != nil {
+		l.hearResult(result)
+		return
+	}
+	x := s.letterOf(el)
+	if x == nil {
 		return
 	}
 	if el.Attr("type") == "error" {
 		s.say("%s hears that m%d is refused: %s", l.d, x.n, el)
 		x.refused = true
 		life, _ := s.health()
-		if x.from != l.d || x.kept && life == x.life && s.illUntil.Before(x.at) {
+		if x.from != l.d || x.kept && !x.mayBeBarred && life == x.life && s.illUntil.Before(x.at) {
 			s.fail("a message is refused for no reason", "%s: %s", l.d, el)
 		}
 		return
@@ -163,6 +203,12 @@ func (l *line) hearMessage(el *xmlstream.Element) {
 	life, _ := s.health()
 	if was, twice := x.got[l.d]; twice && (was.session == l.session || was.life == life && !x.mayRepeat[l.d]) {
 		s.fail("a message comes twice", "m%d to %s", x.n, l.d)
+	}
+	if x.barred {
+		s.fail("what is blocked comes", "m%d to %s", x.n, l.d)
+	}
+	if session, copied := x.copied[l.d]; copied && session == l.session && !late {
+		s.fail("a message comes with a copy of it", "m%d to %s", x.n, l.d)
 	}
 	s.counts["messages heard"]++
 	x.got[l.d] = got{l.session, life}
@@ -204,7 +250,7 @@ func (s *sim) mayBeLost(x *letter) bool {
 func (s *sim) checkLetters() {
 	life, _ := s.health()
 	for _, x := range s.letters {
-		due := x.kept && !x.refused && !s.mayBeLost(x) && (x.acked || x.arrived && x.life == life)
+		due := x.due(life) && !s.mayBeLost(x)
 		if due {
 			s.counts["due messages"]++
 		}

@@ -22,6 +22,12 @@ func (l *line) move(m move) {
 		l.show(m)
 	case asks:
 		l.ask(m)
+	case blocks:
+		l.block(s.folk[people[m.b%len(people)]], m.c%2 == 0)
+	case reads:
+		l.browse(m.b)
+	case hides:
+		l.hide(m.b%3 > 0)
 	}
 	if l.client == nil || l.resuming {
 		return
@@ -249,7 +255,11 @@ func (l *line) ask(m move) {
 	case 2:
 		l.request("get", other.user.name+"@localhost/"+other.resource, "<ping xmlns='urn:xmpp:ping'/>", false, nil)
 	case 3: // whatever it is, it is answered once
-		l.request([]string{"get", "set"}[m.d%2], []string{"", "localhost", other.user.name + "@localhost"}[m.b%3], requests[2+m.d%(len(requests)-2)], true, nil)
+		what := requests[2+m.d%(len(requests)-2)]
+		if strings.Contains(what, "urn:xmpp:carbons") {
+			l.copying = time.Time{} // they may end
+		}
+		l.request([]string{"get", "set"}[m.d%2], []string{"", "localhost", other.user.name + "@localhost"}[m.b%3], what, true, nil)
 	case 4:
 		l.request("get", "", []string{"", "<a xmlns='urn:x'/>", "<query xmlns='jabber:iq:roster'/><x/>"}[m.d%3], true, nil)
 	case 5:

@@ -147,6 +147,9 @@ const (
 	chats // many messages
 	floods
 	asks // something of the server or of another client
+	blocks
+	reads // the archive
+	hides // that somebody looks at it
 	shows
 	dawdles // with acknowledgements
 	babbles
@@ -161,7 +164,7 @@ const (
 // kinds has each kind of move as often as it is to come among so many.
 var kinds = func() (all []moveKind) {
 	for k, times := range map[moveKind]int{
-		townStep: 38, comes: 22, leaves: 4, isCut: 9, isLost: 3, resumes: 14, stops: 6, slows: 4, says: 34, chats: 4, floods: 2, asks: 14,
+		townStep: 38, comes: 22, leaves: 4, isCut: 9, isLost: 3, resumes: 14, stops: 6, slows: 4, says: 34, chats: 4, floods: 2, asks: 14, blocks: 8, reads: 4, hides: 4,
 		shows: 12, dawdles: 3, babbles: 1, notifies: 16, races: 5, diskFails: 3, restarts: 1, crashes: 2, timeGoes: 8,
 	} {
 		all = append(all, slices.Repeat([]moveKind{k}, times)...)

@@ -22,8 +22,10 @@ type sim struct {
 	agenda   []errand
 	results  []func() // of requests; guarded by the town's mutex
 	letters  []*letter
-	prompted int       // letters that have been looked at
-	illUntil time.Time // what the disk has done may show until then
+	bars     map[[2]*person]*bar
+	pages    map[string][][]archived // what each user has read of the archive
+	prompted int                     // letters that have been looked at
+	illUntil time.Time               // what the disk has done may show until then
 	requests int
 	ended    bool
 }
@@ -35,7 +37,9 @@ type errand struct {
 }
 
 func newSim(ctx context.Context, p plan) *sim {
-	s := &sim{town: newTown(ctx, p.sequence), plan: p, rng: rand.New(rand.NewPCG(p.seed, 0x776f726c64)), delay: 20 * time.Millisecond}
+	s := &sim{town: newTown(ctx, p.sequence), plan: p, rng: rand.New(rand.NewPCG(p.seed, 0x776f726c64)), delay: 20 * time.Millisecond,
+		bars: map[[2]*person]*bar{}, pages: map[string][][]archived{}}
+	s.apart = func(a, b *person) bool { certain, _ := s.barred(a, b); return certain }
 	s.config, s.lags, s.tick = p.config, true, s.pass
 	s.dial = s.dialNow
 	s.hostConfig = []string{"offline.max_messages = 1000"}

@@ -21,6 +21,16 @@ func (d *Disk) attachValues() store.Values {
 	return process{d, d.power}
 }
 
+// Read gives a value as it is on the disk, store.ErrNotFound when there is none.
+func (d *Disk) Read(k store.Key) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if value, ok := d.values[k]; ok {
+		return bytes.Clone(value), nil
+	}
+	return nil, store.ErrNotFound
+}
+
 // Value implements store.Values.
 func (p process) Value(_ context.Context, k store.Key) ([]byte, error) {
 	if _, err := p.use(false); err != nil {
