@@ -31,6 +31,9 @@ const endTimeout = 2 * time.Second
 const (
 	freeReads       = 64
 	minBytesPerRead = 16
+	// slack is for the frames of a small message, those that are about the connection, and what is read ahead. By the numbers
+	// above those of a large one take less than there is in it.
+	slack = 16 << 10
 )
 
 var errEnded = errors.New("the stream has ended")
@@ -175,6 +178,8 @@ func (t *transport) read(r io.Reader) (*xmlstream.Element, error) {
 	}
 	buf := c2s.GetBuffer()
 	defer c2s.PutBuffer(buf)
+	t.conn.within(2*limit + slack)
+	defer t.conn.within(0)
 	for reads := 1; ; reads++ {
 		if len(*buf) == cap(*buf) {
 			grown := make([]byte, len(*buf), min(4*cap(*buf), limit+c2s.FlushSize))
@@ -188,6 +193,8 @@ func (t *transport) read(r io.Reader) (*xmlstream.Element, error) {
 			return nil, t.tooMuch(fmt.Sprintf("more than %d bytes in an element", limit))
 		case err == io.EOF:
 			return xmlstream.ParseElement(*buf, t.limits)
+		case errors.Is(err, errPieces):
+			return nil, t.tooMuch("a message in so many empty fragments")
 		case err != nil:
 			return nil, err
 		case reads > freeReads && len(*buf) < reads*minBytesPerRead:

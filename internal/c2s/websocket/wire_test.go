@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -141,6 +142,11 @@ func TestFragments(t *testing.T) {
 	go w.Write(fragmented(open+strings.Repeat(" ", 9000), 1))
 	if got := w.closeStatus(); got != 1009 {
 		t.Errorf("closed with %d, want 1009", got)
+	}
+	w = s.wire()
+	go w.Write(append(frame(text, open[:9], true, 0), bytes.Repeat(frame(more, "", true, 0), 100_000)...))
+	if got := w.closeStatus(); got != 1009 {
+		t.Errorf("empty fragments: closed with %d, want 1009", got)
 	}
 	// A message that does not end.
 	w = s.wire()
