@@ -145,6 +145,8 @@ var notChecked = []string{
 	"text before the stream's opening tag",
 	// It takes most of the XML declaration as it is.
 	"a wrong XML declaration", "an XML declaration without a version",
+	// It takes an empty version for none.
+	"an XML version other than 1.0",
 }
 
 // hasXMLNSAttr tells whether there is an attribute in a namespace of the name xmlns: encoding/xml gives it as if it were

@@ -247,6 +247,7 @@ var refusedStart = []struct{ name, in, cond string }{
 	{"other encoding", "<?xml version='1.0' encoding='ISO-8859-1'?><a>", UnsupportedEncoding},
 	{"other encoding of Unicode", "<?xml version='1.0' encoding='UTF-16'?><a>", UnsupportedEncoding},
 	{"other version", "<?xml version='1.1'?><a>", NotWellFormed},
+	{"empty version", "<?xml version=''?><a>", NotWellFormed},
 	{"no version", "<?xml encoding='utf-8'?><a>", NotWellFormed},
 	{"empty declaration", "<?xml ?><a>", NotWellFormed},
 	{"wrong order", "<?xml encoding='utf-8' version='1.0'?><a>", NotWellFormed},
