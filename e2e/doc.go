@@ -13,5 +13,6 @@
 // rollcall_test.go starts the server, service_test.go is the application with the contacts, client_test.go drives the
 // programs in clients/, each of which takes commands and reports events as lines of JSON. Every wait is for an event;
 // nothing sleeps, but for the tests of durability_test.go, which do their harm at random moments. They speak XMPP by hand
-// (wire_test.go, talker_test.go), and -kills 200 makes TestKilled kill so often.
+// (wire_test.go, talker_test.go), and -kills 200 makes TestKilled kill so often. container_test.go has systemd run in a
+// container, which sees of this machine what systemd/container.sh says.
 package e2e

@@ -293,6 +293,9 @@ func (p *process) wait(t *testing.T, what string, said func(text string) bool) {
 		select {
 		case <-news:
 		case <-p.exited:
+			if text, _ := p.output.now(); said(text) { // it was its last word
+				return
+			}
 			t.Fatalf("rollcall ended without saying %s: %v", what, p.err)
 		case <-deadline:
 			t.Fatalf("rollcall does not say %s", what)

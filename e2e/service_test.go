@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,8 +33,19 @@ type answer struct {
 }
 
 func startService(t *testing.T) *service {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startServiceOn(t, l)
+}
+
+// startServiceOn is startService on a port that is open.
+func startServiceOn(t *testing.T, l net.Listener) *service {
 	s := &service{rosters: map[string]string{}}
-	s.Server = httptest.NewServer(s)
+	s.Server = &httptest.Server{Listener: l, Config: &http.Server{Handler: s}}
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
 }

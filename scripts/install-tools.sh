@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond Go: a C compiler (for the race detector), PostgreSQL (tests start servers of their own),
 # Python (the reference XML parser, and slixmpp), Node.js (@xmpp/client, strophe.js, playwright-core), Java (Smack), go-sendxmpp,
-# Chromium, nginx, Caddy and iproute2 (network namespaces). Debian packages only as root on a system with apt-get; the Python and npm packages, at the versions and
-# checksums pinned in e2e/, into e2e/.venv and e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority
-# for tests, into e2e/bin. What it cannot install it names; exit status 1 then.
+# Chromium, nginx, Caddy, iproute2 (network namespaces) and systemd (for a container; it is not started here). Debian packages only
+# as root on a system with apt-get; the Python and npm packages, at the versions and checksums pinned in e2e/, into e2e/.venv and
+# e2e/node_modules; Converse.js into e2e/converse; Pebble, a certificate authority for tests, into e2e/bin. What it cannot install it
+# names; exit status 1 then.
 set -u
 cd "$(dirname "$0")/.."
 failed=0
@@ -37,6 +38,7 @@ debian chromium has chromium
 debian nginx-light test -x /usr/sbin/nginx
 debian caddy has caddy
 debian iproute2 has ip
+debian systemd test -x /lib/systemd/systemd
 
 if [ ${#wanted[@]} -gt 0 ]; then
 	if ! has apt-get; then
