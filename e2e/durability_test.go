@@ -88,10 +88,8 @@ func converse(t *testing.T, r *rollcall, pad int) *conversation {
 	}
 	everybody = append(everybody, c.sleepers...)
 	for i := range 3 {
-		s := newTalker(fmt.Sprint("sender", i), r.address(), true)
-		s.update(func() { s.pad = pad })
-		said := map[string]int{}
-		c.senders, c.said[s.user] = append(c.senders, s), said
+		s := c.sender(fmt.Sprint("sender", i), pad)
+		said := c.said[s.user]
 		c.talking.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				for _, to := range everybody {
@@ -114,6 +112,14 @@ func converse(t *testing.T, r *rollcall, pad int) *conversation {
 		}
 	})
 	return c
+}
+
+// sender adds one, who says nothing yet; pad is as for converse.
+func (c *conversation) sender(user string, pad int) *talker {
+	s := newTalker(user, c.r.address(), true)
+	s.update(func() { s.pad = pad })
+	c.senders, c.said[user] = append(c.senders, s), map[string]int{}
+	return s
 }
 
 // end has everybody say what is left to be said, those who sleep wake up, and compares. It tells what there was.
@@ -393,18 +399,16 @@ func TestClientsThatStopReading(t *testing.T) {
 	}
 	// Opened, and closed: by write_stall, or, where the kernel has taken all that was written, by its own clock.
 	r.process.waitCount(t, "jid=deaf", 2*deaf)
-	t.Logf("memory: %s", peak(t, r.process.cmd.Process.Pid))
+	t.Logf("memory: %d MiB", r.peak()>>20)
 	c.end()
 }
 
-// peak is the most memory that a process has had.
-func peak(t *testing.T, pid int) string {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// peak is the most memory that the server's process has had, in bytes.
+func (r *rollcall) peak() int {
+	r.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.process.cmd.Process.Pid))
 	if err != nil {
-		return err.Error()
+		r.t.Skipf("no /proc: %v", err)
 	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	line, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(line)
+	return r.number(string(status), `VmHWM:\s+(\d+) kB`) << 10
 }

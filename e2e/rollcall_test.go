@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,8 +28,9 @@ type rollcall struct {
 	t       *testing.T
 	service *service
 	certificate
-	config string   // path of the config file
-	env    []string // more of the environment
+	config  string   // path of the config file
+	env     []string // more of the environment
+	program string   // another one than binary, or ""
 
 	c2s, c2sTLS, http, https int // ports on 127.0.0.1
 
@@ -96,7 +98,7 @@ roster.url  = "%s"
 // run starts the server and waits until it is ready for clients.
 func (r *rollcall) run() {
 	r.t.Helper()
-	cmd := exec.Command(binary, "serve", "-c", r.config)
+	cmd := exec.Command(cmp.Or(r.program, binary), "serve", "-c", r.config)
 	cmd.Env = append(os.Environ(), r.env...)
 	r.process = startProcess(r.t, cmd)
 	r.process.waitHealthy(r.t, fmt.Sprintf("http://127.0.0.1:%d/healthz", r.http))

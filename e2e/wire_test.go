@@ -40,12 +40,13 @@ func (n *element) child(name string) *element {
 
 const nsSM = "urn:xmpp:sm:3"
 
-// A wire is one connection of a client that speaks XMPP by hand, without TLS: there are thousands of them, and they do what
+// A wire is one connection of a client that speaks XMPP by hand, mostly without TLS: there are thousands of them, and they do what
 // libraries do not, such as falling silent. One goroutine reads; any may write.
 type wire struct {
-	conn net.Conn
-	in   *bufio.Reader
-	dec  *xml.Decoder
+	conn   net.Conn
+	in     *bufio.Reader
+	dec    *xml.Decoder
+	domain string // whose user it is
 
 	mu sync.Mutex // of writing
 }
@@ -58,15 +59,25 @@ func dialWireBy(d *net.Dialer, address, user string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{conn: conn, in: bufio.NewReader(conn)}
-	if err := w.signIn(user); err != nil {
+	return signInWire(conn, "localhost", user, password)
+}
+
+// refused is the condition with which a sign-in was refused.
+type refused string
+
+func (r refused) Error() string { return "refused with " + string(r) }
+
+// signInWire signs in over a connection, which is closed when that fails, perhaps with a refused.
+func signInWire(conn net.Conn, domain, user, password string) (*wire, error) {
+	w := &wire{conn: conn, in: bufio.NewReader(conn), domain: domain}
+	if err := w.signIn(user, password); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *wire) signIn(user string) error {
+func (w *wire) signIn(user, password string) error {
 	w.conn.SetDeadline(time.Now().Add(patience))
 	defer w.conn.SetDeadline(time.Time{})
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
@@ -75,11 +86,15 @@ func (w *wire) signIn(user string) error {
 			if err := w.write(say); err != nil {
 				return err
 			}
-			if n, err := w.next(); err != nil || n.XMLName.Local != "success" {
+			n, err := w.next()
+			if err == nil && n.XMLName.Local == "failure" && len(n.Nodes) > 0 {
+				err = refused(n.Nodes[0].XMLName.Local)
+			}
+			if err != nil || n.XMLName.Local != "success" {
 				return fmt.Errorf("signing in: %v, %w", n, err)
 			}
 		}
-		if err := w.write("<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"); err != nil {
+		if err := w.write("<?xml version='1.0'?><stream:stream to='" + w.domain + "' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"); err != nil {
 			return err
 		}
 		w.dec = xml.NewDecoder(w.in)
