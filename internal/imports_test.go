@@ -15,7 +15,7 @@ import (
 // arrow names.
 var tiers = map[string]int{
 	"ns": 1, "jid": 1, "xmlstream": 1, "stanza": 1, "payload": 1, "rosterdoc": 1,
-	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2, "unanswered": 2, "webhook": 2, "authhttp": 2, "jwt": 2, "lines": 2,
+	"config": 2, "store": 2, "auth": 2, "certs": 2, "rosterhttp": 2, "metrics": 2, "proxied": 2, "unanswered": 2, "webhook": 2, "authhttp": 2, "jwt": 2, "lines": 2, "fault": 2,
 	"session": 3, "host": 3, "roster": 3, "profile": 3,
 	"c2s": 4, "c2s/tcp": 4, "c2s/websocket": 4, "c2s/bosh": 4, "admin": 4, "check": 4, "transfer": 4,
 	"web/page": 4, "web/demo": 4, "web/console": 4, "web/files": 4, "web/hostmeta": 4,

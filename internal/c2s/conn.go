@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/fault"
 	"rollcall/internal/jid"
 	"rollcall/internal/ns"
 	"rollcall/internal/session"
@@ -213,8 +213,7 @@ func (c *conn) setLang(el *xmlstream.Element) {
 // recovered makes an error of a panic, so that a fault of ours ends one connection and not the server.
 func (c *conn) recovered(err *error) {
 	if p := recover(); p != nil {
-		c.srv.opts.Log.Error("panic in a client's connection", "panic", p, "remote", c.t.Info().RemoteAddr,
-			"stack", string(debug.Stack()))
+		fault.Log(c.srv.opts.Log, "serving a client's connection", p, "remote", c.t.Info().RemoteAddr)
 		*err = &stanza.StreamError{Condition: stanza.StreamInternalError}
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/fault"
 	"rollcall/internal/jid"
 	"rollcall/internal/lines"
 	"rollcall/internal/metrics"
@@ -329,7 +329,7 @@ const expansion = 4
 // recovered keeps a fault in the handling of one stanza from ending the server: it ends that session.
 func (h *Host) recovered(s *session.Session) {
 	if r := recover(); r != nil {
-		s.Log().Error("panic while handling a stanza", "panic", r, "stack", string(debug.Stack()))
+		fault.Log(s.Log(), "handling a stanza", r)
 		s.Close(&stanza.StreamError{Condition: stanza.StreamInternalError})
 	}
 }

@@ -2,9 +2,9 @@ package host
 
 import (
 	"context"
-	"runtime/debug"
 	"time"
 
+	"rollcall/internal/fault"
 	"rollcall/internal/lines"
 	"rollcall/internal/ns"
 	"rollcall/internal/stanza"
@@ -43,7 +43,7 @@ func (h *Host) perform(answer *Answer, work func(ctx context.Context) (*xmlstrea
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
-			h.log.Error("panic while working on a request", "panic", r, "stack", string(debug.Stack()))
+			fault.Log(h.log, "working on a request", r)
 			answer.Send(nil, stanza.NewError(stanza.InternalServerError, ""))
 		}
 	}()

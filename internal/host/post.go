@@ -1,11 +1,11 @@
 package host
 
 import (
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"rollcall/internal/fault"
 	"rollcall/internal/session"
 	"rollcall/internal/stanza"
 	"rollcall/internal/store"
@@ -159,7 +159,7 @@ func (x *boxes) stop() {
 // guard keeps a fault in what the store's goroutine calls from ending the server.
 func (h *Host) guard(what string) {
 	if r := recover(); r != nil {
-		h.log.Error("panic while handling "+what, "panic", r, "stack", string(debug.Stack()))
+		fault.Log(h.log, "handling "+what, r)
 	}
 }
 

@@ -2,12 +2,13 @@ package roster
 
 import (
 	"container/list"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"rollcall/internal/fault"
 )
 
 // User is a user's roster and its owner: functions given to Do and Post run one at a time, in order, without a lock
@@ -103,8 +104,7 @@ func (u *User) drain() {
 func (u *User) call(fn func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			u.engine.opts.Log.Error("panic in the owner of a roster", "user", u.name, "panic", r,
-				"stack", string(debug.Stack()))
+			fault.Log(u.engine.opts.Log, "working for the owner of a roster", r, "user", u.name)
 		}
 	}()
 	fn()

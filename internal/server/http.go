@@ -12,6 +12,7 @@ import (
 	"rollcall/internal/admin"
 	"rollcall/internal/c2s/websocket"
 	"rollcall/internal/config"
+	"rollcall/internal/fault"
 )
 
 // newHTTP makes the HTTP server of both listeners: the admin API, WebSocket, BOSH, what browsers ask for, and what the
@@ -32,13 +33,30 @@ func (s *Server) newHTTP() (*http.Server, error) {
 		mux.Handle(pattern, h)
 	}
 	return &http.Server{
-		Handler:           closeChunked(boundBodies(s.answerChallenges(mux))),
+		Handler:           s.recovered(closeChunked(boundBodies(s.answerChallenges(mux)))),
 		TLSConfig:         s.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    10 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}, nil
+}
+
+// recovered has a fault of ours end the request that met it, with its connection. net/http does the same, and logs what the panic was given.
+func (s *Server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p != http.ErrAbortHandler {
+				fault.Log(s.log, "answering a request over HTTP", p)
+			}
+			panic(http.ErrAbortHandler)
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // closeChunked uses no connection again on which a body came in chunks. Such a request may have had a Content-Length

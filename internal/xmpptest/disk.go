@@ -34,6 +34,7 @@ const (
 	ReadOnly         // nothing is written
 	Broken           // nothing is written or read
 	Lies             // what was written is said not to have been
+	Faulty           // whoever writes a value or a message, or reads an archive, panics, and says what it was about
 )
 
 // NewDisk makes a disk that keeps what is written in inner; nil: in a map of its own.

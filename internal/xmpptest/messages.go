@@ -76,6 +76,9 @@ func (m *Messages) commit() {
 
 // Append implements store.Mailbox and store.Archive.
 func (m *Messages) Append(entries []store.Entry, done func(ids []store.ID, err error)) {
+	if failure, _ := m.use(true); failure == Faulty {
+		panic(fmt.Sprintf("%s: %s", entries[0].Username, entries[0].Stanza))
+	}
 	m.later(func() {
 		ids, err := m.append(entries)
 		done(ids, err)
@@ -198,6 +201,9 @@ func matches(q store.Query, m store.Message) bool {
 func (m *Messages) Messages(_ context.Context, host, username string, q store.Query) (store.Page, error) {
 	all, err := m.read(host, username, func(x store.Message) bool { return matches(q, x) })
 	page := pageOf(all, q.Limit, q.Last)
+	if failure, _ := m.use(false); failure == Faulty {
+		panic(fmt.Sprintf("%s: %s", username, all[0].Stanza))
+	}
 	for q.Bytes > 0 && len(page.Messages) > 1 {
 		size := 0
 		for _, x := range page.Messages {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -72,6 +73,9 @@ func (p process) UpdateValue(_ context.Context, k store.Key, limit int, change f
 	fresh, err := change(bytes.Clone(old))
 	if err != nil {
 		return err
+	}
+	if failure == Faulty {
+		panic(fmt.Sprintf("%+v: %s", k, fresh))
 	}
 	n := 0
 	for other := range p.disk.values {

@@ -2,10 +2,10 @@ package archive
 
 import (
 	"context"
-	"runtime/debug"
 	"slices"
 	"time"
 
+	"rollcall/internal/fault"
 	"rollcall/internal/host"
 	"rollcall/internal/lines"
 	"rollcall/internal/ns"
@@ -57,7 +57,7 @@ type request struct {
 func (a *Archives) answer(r *request, fly lines.Fly) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.opts.Log.Error("panic while answering a query", "panic", p, "stack", string(debug.Stack()))
+			fault.Log(a.opts.Log, "answering a query", p)
 			r.answer.Send(nil, stanza.NewError(stanza.InternalServerError, ""))
 		}
 	}()

@@ -2,8 +2,8 @@ package pep
 
 import (
 	"context"
-	"runtime/debug"
 
+	"rollcall/internal/fault"
 	"rollcall/internal/lines"
 	"rollcall/internal/stanza"
 )
@@ -30,7 +30,7 @@ func (p *PEP) do(local string, work func(ctx context.Context)) error {
 	if !p.lines.Do(local, 1, func(lines.Fly) {
 		defer func() {
 			if r := recover(); r != nil {
-				p.opts.Log.Error("panic while working on nodes", "panic", r, "stack", string(debug.Stack()))
+				fault.Log(p.opts.Log, "working on nodes", r)
 			}
 		}()
 		work(*ctx)

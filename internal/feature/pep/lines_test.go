@@ -29,7 +29,7 @@ func TestWorkInOrder(t *testing.T) {
 			t.Error(err, fault)
 		}
 		synctest.Wait()
-		if done != 1 || !strings.Contains(log.String(), "a fault") {
+		if got := log.String(); done != 1 || !strings.Contains(got, "panic while working on nodes") || strings.Contains(got, "a fault") {
 			t.Errorf("%d done; the log: %s", done, &log)
 		}
 		gate := make(chan struct{})
