@@ -210,6 +210,37 @@ func TestSASL2ExchangeIsAlone(t *testing.T) {
 	})
 }
 
+// Who has signed in stays who it is: by whichever profile, and whether there is a resource already, nobody signs in once more, as
+// somebody else or by a token, nor makes an account.
+func TestNobodySignsInTwice(t *testing.T) {
+	const old = "<auth xmlns='" + ns.SASL + "' mechanism='PLAIN'>"
+	onEach(t, c2s.Options{}, func(t *testing.T, _ *c2stest.Hosts, dial func() *c2stest.Peer) {
+		for before, signIn := range map[string]func(p *c2stest.Peer){
+			"SASL":         func(p *c2stest.Peer) { p.SignIn() },
+			"SASL, bound":  func(p *c2stest.Peer) { p.SignIn(); p.Bind("x") },
+			"SASL2":        func(p *c2stest.Peer) { p.Open(c2stest.Domain); p.Send(authenticate()); p.Receive(); p.Receive() },
+			"SASL2, bound": func(p *c2stest.Peer) { p.Open(c2stest.Domain); p.Send(authenticate(bind2())); p.Receive(); p.Receive() },
+			"SASL2, anyhow": func(p *c2stest.Peer) {
+				p.Open(c2stest.Domain)
+				p.Send(authenticate())
+				p.Receive()
+				p.Receive()
+				p.Bind("x")
+			},
+		} {
+			for _, again := range []string{old + c2stest.Plain + "</auth>", authenticate(), authenticate(bind2()),
+				by("guess", fast, agent), "<response xmlns='" + ns.SASL + "'/>", "<response xmlns='urn:xmpp:sasl:2'/>"} {
+				p := dial()
+				signIn(p)
+				p.Send(again)
+				if el := p.Receive(); !el.Is(ns.Stream, "error") || el.Child(ns.Streams, "unsupported-stanza-type") == nil {
+					t.Errorf("%s, then %.60s: %s", before, again, el)
+				}
+			}
+		}
+	})
+}
+
 // What the stream's header says must be who signs in.
 func TestSASL2ClaimedAddress(t *testing.T) {
 	onEach(t, c2s.Options{}, func(t *testing.T, _ *c2stest.Hosts, dial func() *c2stest.Peer) {

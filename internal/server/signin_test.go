@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"strings"
 	"testing"
+	"time"
 
 	"rollcall/internal/auth"
 	"rollcall/internal/c2s/c2stest"
@@ -50,6 +52,34 @@ auth = { method = "accounts", plain = true }
 	}
 	stop() // and wait: what is read for a sign-in may be read a moment later
 	return s.store.Stats().Reads
+}
+
+// Attack case 25: what sessions are resumed by, and what signs users and their clients in, has 128 bits of randomness or more. The
+// ids of streams and BOSH sessions, nonces and guests' names have tests of their own.
+func TestWhatIsToBeSecretCannotBeGuessed(t *testing.T) {
+	a := newAnew(t)
+	addAccount(t, a.beside, "john")
+	seen := map[string]bool{}
+	for range 50 {
+		p := a.dial()
+		p.Send(authenticate("PLAIN", plainJohn, fromPhone+wantsToken+wantsBind))
+		el := signedIn(p)
+		token, err := a.server.hosts[0].sasl.Load().MakeToken(t.Context(), "john", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, bits := range map[string]int{ // of each character
+			el.Child(ns.Bind2, "bound").Child(ns.SM, "enabled").Attr("id"): 6,
+			el.Child(ns.FAST, "token").Attr("token"):                       6,
+			strings.TrimPrefix(token.Text, "rct_"):                         5,
+		} {
+			if len(text)*bits < 128 || seen[text] || seen[text[:len(text)/2]] || seen[text[len(text)/2:]] {
+				t.Fatalf("%q can be guessed", text)
+			}
+			seen[text], seen[text[:len(text)/2]], seen[text[len(text)/2:]] = true, true, true
+		}
+		p.Conn.Close()
+	}
 }
 
 // addAccount adds the account of a user at localhost whose password is pencil.

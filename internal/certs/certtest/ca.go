@@ -44,20 +44,33 @@ func NewCA(tb testing.TB, name string) CA {
 // Issue signs a certificate for one use. Names with an "@" are email addresses, the others domains.
 func (c CA) Issue(tb testing.TB, usage x509.ExtKeyUsage, names ...string) tls.Certificate {
 	tb.Helper()
+	return c.Sign(tb, func(template *x509.Certificate) {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{usage}
+		for _, name := range names {
+			if strings.Contains(name, "@") {
+				template.EmailAddresses = append(template.EmailAddresses, name)
+			} else {
+				template.DNSNames = append(template.DNSNames, name)
+			}
+		}
+	})
+}
+
+// Sign signs a certificate that is what fill makes of it; that of the zero CA is signed by itself.
+func (c CA) Sign(tb testing.TB, fill func(*x509.Certificate)) tls.Certificate {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	template := template(tb, "issued")
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{usage}
-	for _, name := range names {
-		if strings.Contains(name, "@") {
-			template.EmailAddresses = append(template.EmailAddresses, name)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	fill(template)
+	parent, by := c.Leaf, c.key
+	if parent == nil {
+		parent, by = template, key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, c.Leaf, key.Public(), c.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), by)
 	if err != nil {
 		tb.Fatal(err)
 	}
