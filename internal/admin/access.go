@@ -233,10 +233,11 @@ func (a *API) needed() string {
 }
 
 // here refuses a page whose own name was made to resolve to this machine (DNS rebinding), where a grant came from the
-// peer's address alone. Notifications do without: COMPAT, services sent them with any Host, and all they do is ask the
-// service.
+// peer's address alone. Notifications of programs do without: COMPAT, services sent them with any Host, and all they do is
+// ask the service.
 func (a *API) here(c *call, rt *route) error {
-	if c.grant.by == byLoopback && !strings.HasPrefix(rt.path, refreshPath) && rt.path != profilesPath && !a.ownName(c.r) {
+	notification := strings.HasPrefix(rt.path, refreshPath) || rt.path == profilesPath
+	if c.grant.by == byLoopback && (!notification || c.r.Header.Get("Origin") != "") && !a.ownName(c.r) {
 		return refuse(http.StatusForbidden, "the Host header %q is not a name of this server; use its IP address, localhost, or set admin.token", c.r.Host)
 	}
 	return nil

@@ -233,6 +233,17 @@ func TestRebinding(t *testing.T) {
 			t.Errorf("Host %q: %d, want %d", host, w.Code, want)
 		}
 	}
+	// Notifications of services come with any Host; those of a page with its own.
+	for origin, want := range map[string]int{"": 200, "http://evil.example:5280": 403} {
+		f := start(t, setup{oneHost: true})
+		headers := []string{"Host: evil.example:5280"}
+		if origin != "" {
+			headers = append(headers, "Origin: "+origin)
+		}
+		if w := f.do("POST", refreshPath, `["john"]`, headers...); w.Code != want {
+			t.Errorf("a notification with Origin %q: %d, want %d", origin, w.Code, want)
+		}
+	}
 }
 
 // Attack case 44: what a sender writes stays on its line of the log.
