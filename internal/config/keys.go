@@ -110,7 +110,7 @@ func rootKeys() []key {
 		size("limits.outbox_bytes", "1 MiB", func(t target) *int { return &t.Limits.OutboxBytes }, 16<<10, 1<<30,
 			"What may wait for a client that reads slowly, before its session ends"),
 		duration("limits.write_stall", "30s", func(t target) *time.Duration { return &t.Limits.WriteStall },
-			time.Second, time.Hour, "How long a client may accept nothing, before its session ends"),
+			time.Second, time.Hour, "How long a client may accept nothing, before its session ends, or the sending of a file"),
 
 		sizeOrZero("limits.rate", "16 KiB", func(t target) *int { return &t.Limits.Rate }, 1<<10, 1<<30,
 			"What a client may send in a second, in the long run; one that sends more is read more slowly. A stanza counts as 1/64 of it at least, a presence for all contacts as all of it. 0 is no limit"),

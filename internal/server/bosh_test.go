@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,6 +136,44 @@ func TestSlowRequests(t *testing.T) {
 		}
 		if status, body := raw(t, w, post("/http-bind", "", create)); status != 200 {
 			t.Errorf("afterwards: %d %s", status, body)
+		}
+	})
+}
+
+// Attack case 43, the other way around: a client that asks for much and reads nothing of it. One that reads slowly gets all of it.
+func TestUnreadAnswers(t *testing.T) {
+	const size = 8 << 20
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "large"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inWorld(t, xmpptest.Options{HostConfig: []string{fmt.Sprintf("files.dir = %q", dir)}}, func(t *testing.T, w *xmpptest.World) {
+		const file = "GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+		ask := func(requests string) net.Conn {
+			c := dialHTTP(t, w)
+			go io.WriteString(c, requests)
+			return c
+		}
+		// The connection of a client that has not read for so long ends, with what it had in hand.
+		held := func(c net.Conn, after time.Duration) bool {
+			time.Sleep(after)
+			c.SetReadDeadline(time.Now().Add(time.Second))
+			n, err := io.Copy(io.Discard, c)
+			return err != nil || n >= size
+		}
+		if held(ask(file), 31*time.Second) {
+			t.Error("a file that nobody reads is sent on and on")
+		}
+		if held(ask(strings.Repeat("GET /console/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 10_000)), 4*time.Minute) {
+			t.Error("answers that nobody reads are held")
+		}
+		slow := ask(file)
+		for left := size; left > 0; {
+			time.Sleep(5 * time.Second)
+			n, err := slow.Read(make([]byte, min(left, 64<<10)))
+			if left -= n; err != nil {
+				t.Fatalf("a slow client: %v, and %d bytes had not come", err, left)
+			}
 		}
 	})
 }

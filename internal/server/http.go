@@ -36,11 +36,17 @@ func (s *Server) newHTTP() (*http.Server, error) {
 		Handler:           s.recovered(closeChunked(boundBodies(s.answerChallenges(mux)))),
 		TLSConfig:         s.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      answerTime,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    10 << 10,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, WriteByteTimeout: s.cfg.Limits.WriteStall},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}, nil
 }
+
+// answerTime is how long an answer may take from its request on: a client that reads nothing holds its connection no longer. It is
+// more than anybody waits before an answer begins; what takes longer, such as events, says so by deadlines of its own.
+const answerTime = 3 * time.Minute
 
 // recovered has a fault of ours end the request that met it, with its connection. net/http does the same, and logs what the panic was given.
 func (s *Server) recovered(next http.Handler) http.Handler {

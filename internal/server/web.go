@@ -36,7 +36,7 @@ func (s *Server) mountFiles(mux *http.ServeMux) error {
 		}
 		handler, err := files.New(files.Options{
 			Dir: h.Files.Dir, Path: h.Files.Path, Index: h.Files.Index, Listing: h.Files.Listing, Policy: h.Files.Policy,
-			Log: s.log.With("host", h.Name),
+			WriteStall: s.cfg.Limits.WriteStall, Log: s.log.With("host", h.Name),
 		})
 		if err != nil {
 			return s.cfg.KeyError(config.HostKey(i, "files.dir"), err)

@@ -17,6 +17,7 @@ import (
 	"path"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Options make a Handler.
@@ -26,7 +27,9 @@ type Options struct {
 	Index   []string // names of files that stand for their folder
 	Listing bool     // folders without such a file are listed
 	Policy  string   // Content-Security-Policy; "" sends none
-	Log     *slog.Logger
+
+	WriteStall time.Duration // how long a client may accept nothing of a file
+	Log        *slog.Logger
 }
 
 // Handler serves the folder.
@@ -161,8 +164,21 @@ func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, root *os.Roo
 	header.Set("Content-Type", contentType(name))
 	header.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	header.Set("Cache-Control", "no-cache") // kept, but asked about, which costs no more than a 304
-	http.ServeContent(w, r, "", info.ModTime(), f)
+	http.ServeContent(&patient{w, http.NewResponseController(w), h.opts.WriteStall}, r, "", info.ModTime(), f)
 	return nil
+}
+
+// patient gives each piece of an answer its time: a large file may take as long as it likes, but not to a client that does not read.
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration
+}
+
+// Write implements io.Writer.
+func (p *patient) Write(b []byte) (int, error) {
+	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall)) // a test's ResponseWriter has none
+	return p.ResponseWriter.Write(b)
 }
 
 // refuse answers with what err means for the client. A link that leads out of the folder, a name that is too long and a
