@@ -16,6 +16,10 @@ func (w *town) calm() {
 	w.diskTurns(xmpptest.Works)
 	w.pass(40 * time.Second) // requests are answered within 30 s
 	w.posts.Wait()
+	if w.lags {
+		w.pass(time.Minute)
+		w.healed()
+	}
 	var all []*person
 	for _, name := range people {
 		all = append(all, w.folk[name])
@@ -56,6 +60,26 @@ func (w *town) calm() {
 	w.compare()
 	if n := w.service.Overlaps(); n > 0 {
 		w.fail("two requests at a time for one user", "%d times", n)
+	}
+}
+
+// healed looks whether what the server could not fetch has been fetched since it can, without another notification.
+func (w *town) healed() {
+	life, _ := w.health()
+	for _, d := range w.devices {
+		p, floor := d.user, d.due
+		if p.wantedIn == life {
+			floor = max(floor, p.wanted)
+		}
+		if d.client == nil || w.kind.pushOnly || !d.answered && !d.refused || len(d.asks) > 0 || d.inexact || d.doubtful || p.blurred || p.lies > 0 {
+			continue
+		}
+		w.counts["rosters that have come by themselves"]++
+		for name := range p.past {
+			if !p.was(name, d.roster[name], floor) {
+				w.fail("what could not be fetched is not fetched later", "%s has %s as %+v, turns since %d may be seen", d, name, d.roster[name], floor)
+			}
+		}
 	}
 }
 

@@ -41,6 +41,8 @@ type device struct {
 	number    int
 	versioned bool // it has said a version
 	wavers    bool // it has begun to say a version, or no longer does, and the server may not have heard it yet
+	turn      int  // the user's when it asked
+	due       int  // the same of the last request that was answered with an error: the roster has to come by itself
 	answered  bool // it has got the roster
 	refused   bool // it got an error instead: the roster comes in pushes
 	doubtful  bool // its version may not have been known then
@@ -83,7 +85,7 @@ func (d *device) connect() {
 // begin begins a session.
 func (d *device) begin(c connection) {
 	d.town.say("%s comes", d)
-	d.client = c
+	d.client, d.due = c, 0
 	d.asks, d.since, d.seen, d.pushed = map[string]string{}, map[string]int{}, map[string]string{}, map[string]bool{}
 	if d.habit == forgets || d.roster == nil {
 		d.roster, d.ver, d.inexact, d.astray = map[string]contact{}, "", false, false
@@ -154,6 +156,9 @@ func (d *device) ask(with int) {
 	d.astray = d.astray || d.town.unreadable
 	d.number++
 	id := fmt.Sprint("roster-", d.number)
+	if len(d.asks) == 0 {
+		d.turn = d.user.turn
+	}
 	d.asks[id], d.since[id], d.asked = said, d.user.floor, time.Now()
 	d.send("<iq type='get' id='%s'><query xmlns='jabber:iq:roster'%s/></iq>", id, attr)
 	if d.versioned {
@@ -218,6 +223,7 @@ func (d *device) hearAnswer(el *xmlstream.Element) {
 	switch {
 	case el.Attr("type") == "error":
 		d.refused = !d.answered
+		d.due = max(d.due, d.turn)
 		d.doubtful = d.astray
 		d.inexact = d.inexact || d.ver == "" && d.habit != forgets && len(d.roster) > 0
 		return

@@ -67,10 +67,12 @@ type person struct {
 	floor, base int
 	floors      map[string]int // the same for single contacts
 	unsure      bool           // what was sent may not have been taken
-	mode        string         // how the service answers
-	lies        int            // counts how often it has begun to answer what is not so
-	blurred     bool           // the server may hold back what the service has, or have what it was not told to
-	seen        map[string]*version
+	// wanted is the turn of the last notification that the server has taken, in one of its lives: it goes on to try.
+	wanted, wantedIn int
+	mode             string // how the service answers
+	lies             int    // counts how often it has begun to answer what is not so
+	blurred          bool   // the server may hold back what the service has, or have what it was not told to
+	seen             map[string]*version
 }
 
 // state is what a contact was from a turn on.

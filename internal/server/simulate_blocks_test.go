@@ -113,3 +113,8 @@ func (s *sim) checkBlocklists() {
 	}
 	s.pass(10 * time.Millisecond)
 }
+
+// askBlocklist has a device ask whom its user has blocked.
+func (l *line) askBlocklist() {
+	l.request("get", "", "<blocklist xmlns='urn:xmpp:blocking'/>", true, nil)
+}

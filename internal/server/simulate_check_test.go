@@ -35,6 +35,7 @@ func (s *sim) check() {
 		}
 	}
 	s.checkPrompt()
+	s.checkSettled()
 }
 
 // waited is how long something has been due since a time, with nothing wrong with the connection.
@@ -100,6 +101,10 @@ func (s *sim) finish() {
 		}
 	}
 	s.pass(noticed + resumable + 10*time.Second) // sessions that nobody resumes are gone
+	for _, r := range s.vanished {               // those for whom there was nothing
+		r.Cut(0, 0)
+	}
+	s.pass(resumable + 10*time.Second)
 	for _, l := range s.lines {
 		if l.lost() {
 			s.fail("a session is neither resumed nor over", "%s", l.d)

@@ -171,6 +171,25 @@ func (s *sim) checkPrompt() {
 	}
 }
 
+// checkSettled looks whether messages have left the hands of those who are gone: the server has noticed by now.
+func (s *sim) checkSettled() {
+	life, _ := s.health()
+	for _, x := range s.letters[s.settled:] {
+		if time.Since(x.at) < noticed+resumable {
+			return
+		}
+		s.settled = x.n
+		if !x.due(life) || x.life != life || time.Since(s.illUntil) < noticed+resumable || s.mayBeLost(x) || len(x.got)+len(x.copied) > 0 {
+			continue
+		}
+		for _, l := range s.lines {
+			if l.d.user == x.user && s.fit(l) && l.d.available && l.well.Before(x.at) && l.shown.Before(x.at) {
+				s.fail("a message stays with who is gone", "m%d from %s to %s, and not %s", x.n, x.from, x.user.name, l.d)
+			}
+		}
+	}
+}
+
 // hearMessage takes a message that has come.
 func (l *line) hearMessage(el *xmlstream.Element) {
 	s := l.sim

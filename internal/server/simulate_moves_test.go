@@ -23,6 +23,10 @@ func (l *line) move(m move) {
 	case asks:
 		l.ask(m)
 	case blocks:
+		if m.c%4 == 3 {
+			l.askBlocklist()
+			break
+		}
 		l.block(s.folk[people[m.b%len(people)]], m.c%2 == 0)
 	case reads:
 		l.browse(m.b)
@@ -94,6 +98,10 @@ func (l *line) goAway(m move) {
 	switch l.over {
 	case xmpptest.WebSocket:
 		noticed = 0 // there is a proxy, and the server has to look itself
+	case xmpptest.TCP:
+		if l.enabled && m.c%2 == 0 {
+			noticed = 0 // when the server has something for it, it does not answer
+		}
 	case xmpptest.BOSH:
 		if m.d%2 == 0 {
 			back := time.Duration(1+m.c) * time.Second
@@ -108,6 +116,7 @@ func (l *line) goAway(m move) {
 	s.say("%s is out of reach", l.d)
 	l.abused, l.vanished = true, true
 	l.route.Lose(noticed)
+	s.vanished = append(s.vanished, l.route)
 	l.part()
 }
 
@@ -158,16 +167,24 @@ func (l *line) come(m move) {
 
 // resume has a device go on with its session on another connection; the one that it has may seem to live.
 func (l *line) resume(m move) {
-	l.sim.say("%s wants to resume", l.d)
-	if l.client != nil && l.d.client != nil { // what it has just sent may arrive before its new connection, or after
-		l.abused = true
-		route := l.route
-		route.Hold(false, true)
-		l.write(m, 0)
-		l.write(m, 1)
-		l.hangUp()
-		l.sim.after(time.Duration(1+m.c)*100*time.Millisecond, func() { route.Hold(false, false) })
+	if l.client == nil || l.d.client == nil {
+		l.sim.say("%s wants to resume", l.d)
+		l.signIn(true, m)
+		return
 	}
+	route := l.route // what it has just sent may arrive before its new connection, or after
+	route.Hold(false, true)
+	l.write(m, 0)
+	l.write(m, 1)
+	l.sim.after(time.Duration(1+m.c)*100*time.Millisecond, func() { route.Hold(false, false) })
+	l.switchOver(m)
+}
+
+// switchOver has a device leave a connection that lives, and resume its session on another.
+func (l *line) switchOver(m move) {
+	l.sim.say("%s wants to resume by another connection", l.d)
+	l.abused = true
+	l.hangUp()
 	l.signIn(true, m)
 }
 

@@ -27,10 +27,14 @@ func (s *sim) notifyNow(folk []*person) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.results = append(s.results, func() {
-			if life, _ := s.health(); !ok || life != r.life {
+			life, _ := s.health()
+			if !ok || life != r.life {
 				return
 			}
 			for i, p := range folk {
+				if result := a.Users[p.name].Result; result == "error" || a.told(p) { // it tries until it has that
+					p.wanted, p.wantedIn = max(p.wanted, turns[i]), life
+				}
 				if a.told(p) && honest[i] && p.truthful() && p.lies == lies[i] {
 					s.bind(p, turns[i])
 				}
@@ -74,9 +78,33 @@ func (s *sim) race(m move) {
 
 // fails has the disk fail for a while.
 func (s *sim) fails(m move) {
-	s.diskTurns(xmpptest.Failure(m.a % 4))
+	how := []xmpptest.Failure{xmpptest.Works, xmpptest.ReadOnly, xmpptest.Broken, xmpptest.Lies, xmpptest.Slow, xmpptest.Slow}[m.a%6]
+	s.diskTurns(how)
 	s.illUntil = time.Now().Add(90 * time.Second)
+	s.suffer(how, m)
 	s.after(time.Duration(m.b)*time.Second, func() { s.diskTurns(xmpptest.Works) })
+}
+
+// suffer has clients do while the disk fails what meets it.
+func (s *sim) suffer(how xmpptest.Failure, m move) {
+	for i, l := range s.lines {
+		if l.d.client == nil || l.dialing != nil || l.leaving || l.client == nil || l.resuming {
+			continue
+		}
+		if i%2 == m.c%2 {
+			l.askBlocklist()
+		}
+		if how == xmpptest.Slow && l.id != "" && !l.held { // what it sends is handled when it has come by another connection
+			for i := range 4 {
+				l.write(m, i)
+			}
+			s.after(time.Duration(1+m.d)*50*time.Millisecond, func() {
+				if l.client != nil && l.id != "" && l.dialing == nil && !l.resuming && !l.leaving {
+					l.switchOver(m)
+				}
+			})
+		}
+	}
 }
 
 // again has the server stop in good order or be killed, and start again.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing/synctest"
 	"time"
+
+	"rollcall/internal/xmpptest"
 )
 
 // sim is a town over a network of its own. It is used by one goroutine, which brings everything in at moments at which nothing
@@ -24,6 +26,8 @@ type sim struct {
 	letters  []*letter
 	bars     map[[2]*person]*bar
 	pages    map[string][][]archived // what each user has read of the archive
+	settled  int                     // letters that have long been where they belong
+	vanished []*xmpptest.Route       // of clients that are gone without a word
 	prompted int                     // letters that have been looked at
 	illUntil time.Time               // what the disk has done may show until then
 	requests int

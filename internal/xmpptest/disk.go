@@ -35,7 +35,11 @@ const (
 	Broken           // nothing is written or read
 	Lies             // what was written is said not to have been
 	Faulty           // whoever writes a value or a message, or reads an archive, panics, and says what it was about
+	Slow             // everything takes slowness
 )
+
+// slowness is what a slow disk takes for one thing.
+const slowness = 400 * time.Millisecond
 
 // NewDisk makes a disk that keeps what is written in inner; nil: in a map of its own.
 func NewDisk(inner roster.Store) *Disk {
@@ -81,10 +85,15 @@ type process struct {
 	power int
 }
 
-// use tells how the disk works just now. Calls are short, so that a failure comes before or after them.
+// use tells how the disk works just now. Calls are short, so that a failure comes before or after them, unless it is slow.
 func (p process) use(write bool) (f Failure, err error) {
 	p.disk.mu.Lock()
 	defer p.disk.mu.Unlock()
+	if p.disk.failure == Slow {
+		p.disk.mu.Unlock()
+		time.Sleep(slowness) // of the bubble's clock
+		p.disk.mu.Lock()
+	}
 	f = p.disk.failure
 	if p.disk.power != p.power || f == Broken || f == ReadOnly && write {
 		err = errDisk
