@@ -134,7 +134,7 @@ func (b *box) begin() (anew bool) {
 	anew = b.again
 	b.again, b.more = false, false
 	for id, f := range b.flight {
-		if f.delivered && !f.owed {
+		if f.done() {
 			delete(b.flight, id)
 		}
 	}
@@ -177,7 +177,7 @@ func (h *Host) flushed(b *box, whole bool) bool {
 	}
 	for id, f := range b.flight {
 		owed = owed || f.owed
-		if f.delivered && !f.owed {
+		if f.done() {
 			delete(b.flight, id)
 		}
 	}

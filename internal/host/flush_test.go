@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rollcall/internal/store"
 )
 
 // A message that comes while a client takes long for those before it has waited when it is sent, and its copies say so (XEP-0203,
@@ -76,4 +78,51 @@ func TestMessagesBehindOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowToStrike is a mailbox that takes the first message out when it may.
+type slowToStrike struct {
+	store.Mailbox
+	may chan struct{}
+}
+
+func (m *slowToStrike) Delivered(host, username string, ids []store.ID, done func(error)) {
+	<-m.may
+	m.Mailbox.Delivered(host, username, ids, done)
+}
+
+// A message that was delivered, and of which the store is just being told, is not sent again by a flush that begins meanwhile
+// (server.TestWorld, seed 273 of its day).
+func TestDeliveredWhileTheStoreIsTold(t *testing.T) {
+	box := &slowToStrike{Mailbox: NewMemory(1 << 20)}
+	o := Options{Mail: Mail{Box: box, Lasts: true, Limit: 100}}
+	bubble(t, o, func(t *testing.T, h *Host) {
+		box.may = make(chan struct{})
+		john := arrive(t, h, "john", "x", 0, false)
+		say := func(id string) {
+			john.says(h, "<message to='marie@localhost' type='chat' id='"+id+"'><body>x</body></message>")
+		}
+		say("old")
+		phone := arrive(t, h, "marie", "phone", 0, false)
+		h.arrived(phone.Session)
+		if got := phone.heard(); strings.Count(got, "id='old'") != 1 {
+			t.Fatalf("came: %s", got)
+		}
+		pc := arrive(t, h, "marie", "pc", 5, true)
+		say("new")
+		if got := pc.heard(); strings.Count(got, "id='new'") != 1 {
+			t.Fatalf("came: %s", got)
+		}
+		pc.lost()
+		time.Sleep(2 * time.Minute) // it is not resumed: another flush
+		synctest.Wait()
+		close(box.may)
+		synctest.Wait()
+		if got := phone.heard(); strings.Count(got, "id='new'") != 1 || strings.Contains(got, "id='old'") {
+			t.Errorf("came then: %s", got)
+		}
+		if n, err := box.CountWaiting(t.Context(), "localhost", "marie", 10); n != 0 || err != nil {
+			t.Errorf("%d wait, %v", n, err)
+		}
+	})
 }

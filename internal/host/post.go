@@ -53,7 +53,11 @@ type flight struct {
 	size      int
 	delivered bool
 	owed      bool // it was delivered, and the store could not be told
+	telling   bool // the store is just being told: what is read from it now may have the message still
 }
+
+// done tells whether a message need not be remembered: what is read from the store from now on does not have it.
+func (f flight) done() bool { return f.delivered && !f.owed && !f.telling }
 
 // take notes that a message is in flight. The caller holds the mutex.
 func (b *box) take(id store.ID, size int) {
@@ -357,7 +361,7 @@ func (h *Host) landed(b *box, id store.ID, delivered bool) {
 	b.mu.Lock()
 	b.land(id)
 	if delivered {
-		b.flight[id] = flight{delivered: true}
+		b.flight[id] = flight{delivered: true, telling: true}
 	} else {
 		b.clear, b.again = false, true
 	}
@@ -366,7 +370,11 @@ func (h *Host) landed(b *box, id store.ID, delivered bool) {
 		h.strike(b, id)
 	}
 	b.mu.Lock()
-	if f := b.flight[id]; f.delivered && !f.owed && !b.flushing { // otherwise somebody may just read it from the store
+	if f, ok := b.flight[id]; ok && f.telling {
+		f.telling = false
+		b.flight[id] = f
+	}
+	if b.flight[id].done() && !b.flushing { // otherwise somebody may just read it from the store
 		delete(b.flight, id)
 	}
 	goOn := !delivered || b.paused && b.weight <= flightLow && b.bytes <= h.opts.OutboxBytes/4
