@@ -46,6 +46,7 @@ type settings struct {
 	peers     peer.Options
 	profiles  string
 	keep      bool
+	pin       bool
 	storm     scenario.Storm
 	sweep     sweep
 	also      []string
@@ -113,6 +114,7 @@ func parse(args []string) (*settings, error) {
 	f.BoolVar(&s.peers.Data, "data", false, "rollcall keeps rosters in a folder, as it does by default, and serves them after a restart")
 	f.StringVar(&s.database, "database", "", "of -also postgres: a database of rollcall's own, postgres://…; it is written to")
 	f.StringVar(&s.profiles, "profile", "", "folder for rollcall's CPU, allocation and heap profiles of each scenario; costs a little, so its numbers are not for the record")
+	f.BoolVar(&s.pin, "pin", false, "the server has a core of its own, and this program the others")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs")
 	f.IntVar(&s.storm.Parallel, "storm", 1000, "of the storm scenario: how many come back at a time")
 	f.IntVar(&s.storm.Talkers, "talkers", 20, "of the storm scenario: users who are back first and talk meanwhile, an even number; of outage: users who talk")

@@ -56,7 +56,7 @@ func newReport(s *settings) *report {
 		Servers: s.servers,
 		Settings: map[string]any{"users": s.users, "contacts": s.contacts, "repetitions": s.reps, "rounds": s.rounds, "names": s.names,
 			"parallel": s.parallel, "samples": s.samples, "window": s.window, "duration": s.duration.String(), "settle": s.settle.String(),
-			"service_delay": s.delay.String(), "sources": s.sources, "online": s.online, "offline": s.offline, "tls": s.tls, "sasl": s.mechanism},
+			"service_delay": s.delay.String(), "sources": s.sources, "online": s.online, "offline": s.offline, "tls": s.tls, "sasl": s.mechanism, "pinned": s.pin},
 		Failures: make(map[string][]string),
 	}
 	if len(s.also) > 0 {

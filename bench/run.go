@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"rollcall/bench/client"
+	"rollcall/bench/measure"
 	"rollcall/bench/peer"
 	"rollcall/bench/scenario"
 	"rollcall/bench/service"
@@ -30,6 +31,11 @@ func run(ctx context.Context, s *settings) (err error) {
 	}
 	if err := s.build(ctx, dir); err != nil {
 		return err
+	}
+	if s.pin {
+		if err := measure.PinApart(); err != nil {
+			return fmt.Errorf("-pin: %w", err)
+		}
 	}
 	clients, err := s.clients(dir)
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,15 +217,15 @@ func (a *absence) comes(what, metric string) {
 	a.t.Helper()
 	for deadline := time.Now().Add(patience); a.metric(metric) == 0; time.Sleep(pause) {
 		if time.Now().After(deadline) {
-			a.t.Fatalf("it does not come to this: %s; %d bytes wait", what, a.metric("rollcall_store_queue_bytes"))
+			a.t.Fatalf("it does not come to this: %s; %v bytes wait", what, a.metric("rollcall_store_queue_bytes"))
 		}
 	}
 }
 
 // metric is a number from /metrics, by its name with labels.
-func (a *absence) metric(name string) int {
+func (a *absence) metric(name string) float64 {
 	a.t.Helper()
-	res, err := http.Get("http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(a.r.http)) + "/metrics")
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", a.r.http))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -234,7 +234,13 @@ func (a *absence) metric(name string) int {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return a.r.number(string(text), `(?m)^`+strings.NewReplacer("{", `\{`, "}", `\}`).Replace(name)+` (\d+)`)
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+	value, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		a.t.Fatalf("%s: %v in\n%s", name, err, text)
+	}
+	return n
 }
 
 // all waits until something is so of each of those; it is asked with the talker's mutex held.

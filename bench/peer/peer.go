@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"rollcall/bench/measure"
 	"rollcall/bench/service"
 )
 
@@ -187,7 +188,7 @@ func (p *process) start(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.Stdout, cmd.Stderr = out, out
 	// A server must not outlive the generator, whatever ends it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := measure.OnFirst(cmd.Start); err != nil {
 		return err
 	}
 	exited := make(chan struct{})

@@ -3,7 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
-	"slices"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,38 +15,51 @@ import (
 // flapping is how long a service that flaps is well, and then is not.
 const flapping = 2500 * time.Millisecond
 
+// The windows of a round of outage. The second is as the first: how far those two are apart is what chance and the machine do, and another
+// kind that is no further from the first shows nothing.
+var kinds = []struct {
+	name  string
+	moods []service.Mood
+}{
+	{"service well", []service.Mood{service.Well}}, {"service well, again", []service.Mood{service.Well}},
+	{"service silent", []service.Mood{service.Silent}}, {"service flapping", []service.Mood{service.Failing, service.Well}},
+}
+
 // outage has some users talk at an even pace while the application notifies of others all the time, in windows in which the roster
-// service is well, alternating with windows in which it does not answer, or is down every other 2.5 seconds: what others have of it.
+// service is well, does not answer, or is down every other 2.5 seconds, in an order by chance: what others have of it.
 func (r *run) outage(ctx context.Context) error {
 	if r.server.Change == nil {
 		return errFixedRosters
 	}
-	all := map[string][]uint32{}
+	all := make([][]measure.Times, len(kinds)) // a window for each round
+	chance := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	for range r.Rounds {
-		for _, window := range []struct {
-			name  string
-			moods []service.Mood
-		}{
-			{"service well", []service.Mood{service.Well}}, {"service silent", []service.Mood{service.Silent}},
-			{"service well", []service.Mood{service.Well}}, {"service flapping", []service.Mood{service.Failing, service.Well}},
-		} {
-			if err := r.during(ctx, window.moods); err != nil {
-				return fmt.Errorf("%s: %w", window.name, err)
+		for _, k := range chance.Perm(len(kinds)) {
+			if err := r.during(ctx, kinds[k].moods); err != nil {
+				return fmt.Errorf("%s: %w", kinds[k].name, err)
 			}
 			some, err := r.collect(ctx)
 			if err != nil {
 				return err
 			}
-			all[window.name] = append(all[window.name], some...)
+			all[k] = append(all[k], measure.NewTimes(some))
 			if err := r.recovered(ctx); err != nil {
 				return err
 			}
 		}
 	}
-	for _, name := range []string{"service well", "service silent", "service flapping"} {
-		slices.Sort(all[name])
+	for k, kind := range kinds {
 		for _, p := range []float64{50, 99} {
-			r.add("outage", fmt.Sprintf("messages, %s, p%v", name, p), "ms", measure.Percentile(all[name], p)/1000)
+			r.add("outage", fmt.Sprintf("messages, %s, p%v", kind.name, p), "ms", measure.Pooled(all[k], p)/1000)
+		}
+	}
+	for k, kind := range kinds[1:] {
+		for _, p := range []float64{50, 99} {
+			ratio, low, high := measure.Ratio(all[k+1], all[0], p)
+			what := fmt.Sprintf("messages, %s, p%v as a multiple of service well", kind.name, p)
+			r.add("outage", what, "", ratio)
+			r.add("outage", what+", 95 % from", "", low)
+			r.add("outage", what+", to", "", high)
 		}
 	}
 	return nil
