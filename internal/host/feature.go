@@ -50,6 +50,16 @@ type Disco struct {
 	// its nodes is, nil when there is none that somebody may see. They may wait for a store; ctx bounds the call.
 	AccountItems func(ctx context.Context, account, somebody jid.JID) ([]Item, error)
 	AccountNode  func(ctx context.Context, account, somebody jid.JID, node string) (*Identity, error)
+	// HostNode says what a node of the host is, nil when it is none of the feature's, and HostItems what is below it, false when it is none:
+	// as far as somebody, a client, may see it. A feature has both or neither. They may wait for a store; ctx bounds the call.
+	HostNode  func(ctx context.Context, somebody jid.JID, node string) (*Node, error)
+	HostItems func(ctx context.Context, somebody jid.JID, node string) (items []Item, ok bool, err error)
+}
+
+// Node is a node of service discovery.
+type Node struct {
+	Identity Identity
+	Features []string // namespaces
 }
 
 // Inline is what a feature does when a resource is bound by XEP-0386, where the request and its answer have room for it.

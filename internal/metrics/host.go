@@ -19,6 +19,7 @@ type Instruments struct {
 	events                         map[string]prometheus.Counter // for the application, by result
 	signIns                        map[string]prometheus.Counter // by result
 	registrations                  map[string]prometheus.Counter // by result
+	commands                       map[string]prometheus.Counter // by result
 	messages                       map[string]prometheus.Counter // by result
 }
 
@@ -37,6 +38,9 @@ var SignInResults = []string{"ok", "failed", "slowed", "refused"}
 
 // RegistrationResults are the labels of what can become of a try to make an account in band.
 var RegistrationResults = []string{"made", "taken", "unacceptable", "refused", "failed"}
+
+// CommandResults are the labels of what can become of an administrator's command: those of package commands.
+var CommandResults = []string{"done", "refused", "failed", "forbidden"}
 
 // Notification is what became of one user named in a notification.
 type Notification uint8
@@ -81,6 +85,7 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 		requestSeconds: v.requestSeconds.WithLabelValues(name), batchUsers: v.batchUsers.WithLabelValues(name),
 		pushLag: v.pushLag.WithLabelValues(name), events: map[string]prometheus.Counter{},
 		signIns: map[string]prometheus.Counter{}, registrations: map[string]prometheus.Counter{},
+		commands: map[string]prometheus.Counter{},
 	}
 	children := func(of *prometheus.CounterVec, labels []string) (out []prometheus.Counter) {
 		for _, label := range labels {
@@ -99,6 +104,9 @@ func (m *Metrics) Host(name string, state Host) *Instruments {
 	}
 	for _, label := range RegistrationResults {
 		i.registrations[label] = v.registrations.WithLabelValues(name, label)
+	}
+	for _, label := range CommandResults {
+		i.commands[label] = v.commands.WithLabelValues(name, label)
 	}
 	for _, label := range MessageResults {
 		i.messages[label] = v.messages.WithLabelValues(name, label)
@@ -190,6 +198,17 @@ func (i *Instruments) SignIn(result string) {
 		return
 	}
 	if c := i.signIns[result]; c != nil {
+		c.Inc()
+	}
+}
+
+// Command counts a command of an administrator, or of somebody who is none, by what became of it: one of CommandResults. Any other is
+// not counted.
+func (i *Instruments) Command(result string) {
+	if i == nil {
+		return
+	}
+	if c := i.commands[result]; c != nil {
 		c.Inc()
 	}
 }

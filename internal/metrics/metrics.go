@@ -32,7 +32,7 @@ type vectors struct {
 	requestSeconds, batchUsers    *prometheus.HistogramVec
 	pushLag                       *prometheus.HistogramVec
 	events, signIns, messages     *prometheus.CounterVec
-	registrations                 *prometheus.CounterVec
+	registrations, commands       *prometheus.CounterVec
 	asked                         *prometheus.CounterVec
 	askedSeconds                  *prometheus.HistogramVec
 }
@@ -67,6 +67,7 @@ func New(version string) *Metrics {
 		events:        counters("rollcall_webhook_events_total", "Events for the application, by what became of them.", "host", "result"),
 		signIns:       counters("rollcall_sign_ins_total", "Tries to sign in, by what came of it. One that has to wait is counted as slowed, and again at its end.", "host", "result"),
 		registrations: counters("rollcall_registrations_total", "Tries of clients to make an account in band, by what came of it.", "host", "result"),
+		commands:      counters("rollcall_commands_total", "Commands of administrators, by what came of them.", "host", "result"),
 		messages:      counters("rollcall_messages_total", "Messages that were to be stored, by what came of it.", "host", "result"),
 		asked:         counters("rollcall_service_requests_total", "Requests to services of the application other than that of rosters, by what came of them.", "host", "service", "result"),
 		askedSeconds: histograms("rollcall_service_request_duration_seconds",

@@ -38,6 +38,9 @@ const (
 const (
 	DiscoInfo   = "http://jabber.org/protocol/disco#info"  // XEP-0030 v2.5
 	DiscoItems  = "http://jabber.org/protocol/disco#items" // XEP-0030 v2.5
+	Commands    = "http://jabber.org/protocol/commands"    // XEP-0050 v1.3.0: ad-hoc commands
+	Admin       = "http://jabber.org/protocol/admin"       // XEP-0133 v1.3.1: nodes and forms of commands for administrators
+	OwnCommands = "urn:x-rollcall:commands:0"              // the same of commands of our own, about rosters
 	Register    = "jabber:iq:register"                     // XEP-0077 v2.4: accounts and their passwords
 	Ping        = "urn:xmpp:ping"                          // XEP-0199 v2.0
 	Version     = "jabber:iq:version"                      // XEP-0092 v1.1

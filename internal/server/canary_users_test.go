@@ -159,6 +159,7 @@ func TestCanariesOfAccounts(t *testing.T) {
 		x.ask("DELETE", "/admin/tokens/john", "")
 		x.fast()
 		x.changes()
+		x.administers()
 		x.chats()
 	})
 }
@@ -183,24 +184,67 @@ func (x *watch) fast() {
 	}
 }
 
-// changes has a user change the password, as clients do it, over BOSH behind a proxy that has TLS.
-func (x *watch) changes() {
+// overBOSH signs a user in, behind a proxy that has TLS, and gives how to send something and hear what came of it.
+func (x *watch) overBOSH(user, password string) (ask func(attrs, payload string) string) {
 	sid, rid := "", 1
-	ask := func(attrs, payload string) string {
+	ask = func(attrs, payload string) string {
 		_, answer := raw(x.t, x.w, post("/http-bind", "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n",
 			fmt.Sprintf("<body xmlns='%s' rid='%d' sid='%s' %s>%s</body>", ns.BOSH, rid, sid, attrs, payload)))
 		rid++
 		return answer
 	}
 	sid = x.found(ask("to='localhost' ver='1.6' wait='1' hold='1'", ""), " sid='([^']+)'")
-	ask("", plain("carol", canaryNew))
+	ask("", plain(user, password))
 	ask("xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "")
 	ask("", "<iq xmlns='jabber:client' type='set' id='1'><bind xmlns='"+ns.Bind+"'/></iq>")
+	return ask
+}
+
+// changes has a user change the password, as clients do it.
+func (x *watch) changes() {
+	ask := x.overBOSH("carol", canaryNew)
 	for _, password := range []string{canaryNew, strings.Repeat(canaryNew, 100)} {
 		got := ask("", "<iq xmlns='jabber:client' type='set' id='2'><query xmlns='jabber:iq:register'><username>carol</username><password>"+password+"</password></query></iq>")
 		if strings.Contains(got, "type='result'") != (password == canaryNew) {
 			x.t.Errorf("the answer to a new password: %s", got)
 		}
+	}
+}
+
+// administers has an administrator give passwords by commands, rightly and wrongly, and in fields that are for something else.
+func (x *watch) administers() {
+	x.ask("PATCH", "/admin/users/carol", `{"role": "admin"}`)
+	ask := x.overBOSH("carol", canaryNew)
+	field := func(name, value string) string {
+		return "<field var='" + name + "'><value>" + value + "</value></field>"
+	}
+	long := strings.Repeat(canaryNew, 100)
+	for i, tc := range []struct{ command, form, want string }{
+		{"add-user", field("accountjid", "dave@localhost") + field("password", canaryNew) + field("password-verify", canaryNew), "status='completed'"},
+		{"add-user", field("accountjid", "dave@localhost") + field("password", canaryNew) + field("password-verify", canaryNew), "<conflict "},
+		{"add-user", field("accountjid", "erin@localhost") + field("password", long) + field("password-verify", long), "<not-acceptable "},
+		{"add-user", field("accountjid", "erin@localhost") + field("password", canaryNew) + field("password-verify", "x"), "<bad-payload "},
+		{"add-user", field("accountjid", canaryNew) + field("password", canaryNew) + field("password-verify", canaryNew), "<bad-payload "},
+		{"change-user-password", field("accountjid", "dave@localhost") + field("password", canaryGuess), "status='completed'"},
+		{"change-user-password", field("accountjid", "nobody@localhost") + field("password", canaryNew), "<item-not-found "},
+		{"change-user-password", field("accountjid", "carol@localhost") + field("password", canaryNew), "<not-allowed "},
+		{"announce", field("announcement", canaryOffline), "status='completed'"},
+	} {
+		node := ns.Admin + "#" + tc.command
+		m := regexp.MustCompile("sessionid='([^']+)'").FindStringSubmatch(ask("", fmt.Sprintf(
+			"<iq xmlns='jabber:client' type='set' to='localhost' id='c%d'><command xmlns='%s' node='%s'/></iq>", i, ns.Commands, node)))
+		if m == nil {
+			x.t.Fatalf("%s gives no form", tc.command)
+		}
+		got := ask("", fmt.Sprintf("<iq xmlns='jabber:client' type='set' to='localhost' id='d%d'><command xmlns='%s' node='%s' sessionid='%s'><x xmlns='jabber:x:data' type='submit'>%s</x></command></iq>",
+			i, ns.Commands, node, m[1], tc.form))
+		if !strings.Contains(got, tc.want) {
+			x.t.Errorf("%s: %s, want %s", tc.command, got, tc.want)
+		}
+		look(x.t, "the answer", strings.ReplaceAll(got, canaryOffline, "")) // which she may hear herself
+	}
+	if got := x.says(plain("dave", canaryGuess)); !strings.Contains(got, "<success") {
+		x.t.Errorf("dave has another password: %s", got)
 	}
 }
 

@@ -38,14 +38,15 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 		return nil, err
 	}
 	photo, ofClients := h.photo(personal)
+	moments := last.New(last.Options{
+		Host: h.cfg.Name, Store: s.values(), Started: time.Now(), HostOnly: h.cfg.Auth.Method == config.AuthAnonymous,
+		MaySee: s.directory.MaySee, Visible: s.directory.Visible, Log: h.log,
+	})
 	all := []host.Feature{
 		h.leases.Feature(), // before all that would do something for a session that is to end
 		blocked.Feature(),  // before all that would do something with what is blocked
 		personal.feature(), // before contacts, which deals with presence
-		last.New(last.Options{
-			Host: h.cfg.Name, Store: s.values(), Started: time.Now(), HostOnly: h.cfg.Auth.Method == config.AuthAnonymous,
-			MaySee: s.directory.MaySee, Visible: s.directory.Visible, Log: h.log,
-		}),
+		moments.Feature(),
 		contacts.New(contacts.Options{
 			Host:           h.cfg.Name,
 			Engine:         h.engine,
@@ -82,6 +83,9 @@ func (s *Server) features(h *virtualHost) ([]host.Feature, error) {
 	}
 	if h.users != nil {
 		all = append(all, register.New(register.Options{Accounts: h.users, Removal: h.users.mayRemove, Opened: h.users.opened}))
+	}
+	if f, ok := s.commands(h, moments); ok {
+		all = append(all, f)
 	}
 	if h.uids != nil {
 		all = append(all, s.archive(h))

@@ -74,6 +74,7 @@ func (s *Server) addHost(ctx context.Context, i int, c config.Host) error {
 	if c.Auth.Method == config.AuthAccounts {
 		h.users = s.newUsers(h)
 		h.users.rules.Store(&c.Auth)
+		h.roles.accounts = &h.users.accounts
 	}
 	if h.uids, err = s.uids(ctx, h); err != nil {
 		return err

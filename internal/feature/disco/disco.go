@@ -31,7 +31,7 @@ func New(self func() *host.Host, maySee func(account, somebody jid.JID) bool) ho
 		Stream: d.capabilities,
 		IQ: map[host.IQKey]host.IQHandler{
 			key(host.ToHost, ns.DiscoInfo):     d.hostInfo,
-			key(host.ToHost, ns.DiscoItems):    d.noItems,
+			key(host.ToHost, ns.DiscoItems):    d.hostItems,
 			key(host.ToSelf, ns.DiscoInfo):     d.accountInfo,
 			key(host.ToSelf, ns.DiscoItems):    d.accountItems,
 			key(host.ToAccount, ns.DiscoInfo):  d.guarded(d.accountInfo),
@@ -72,7 +72,36 @@ func (d disco) hostInfo(_ context.Context, iq *host.IQ) (*xmlstream.Element, err
 	case software + "#" + d.ver():
 		return hostQuery(iq.Host).SetAttr("node", node), nil
 	}
-	return nil, errNoNode
+	return asked(iq, func(ctx context.Context, f *host.Disco, somebody jid.JID, node string) (*xmlstream.Element, error) {
+		if f.HostNode == nil {
+			return nil, nil
+		}
+		n, err := f.HostNode(ctx, somebody, node)
+		if n == nil || err != nil {
+			return nil, err
+		}
+		return info([]host.Identity{n.Identity}, n.Features), nil
+	})
+}
+
+// asked answers about a node of the host, by the first feature that knows it.
+func asked(iq *host.IQ, ask func(ctx context.Context, f *host.Disco, somebody jid.JID, node string) (*xmlstream.Element, error)) (*xmlstream.Element, error) {
+	node, somebody := iq.Payload().Attr("node"), iq.From
+	if !slices.ContainsFunc(iq.Host.Features(), func(f host.Feature) bool { return f.Disco.HostNode != nil }) {
+		return nil, errNoNode
+	}
+	return iq.Later(func(ctx context.Context) (*xmlstream.Element, error) {
+		for _, f := range iq.Host.Features() {
+			query, err := ask(ctx, &f.Disco, somebody, node)
+			if err != nil {
+				return nil, err
+			}
+			if query != nil {
+				return query.SetAttr("node", node), nil
+			}
+		}
+		return nil, errNoNode
+	})
 }
 
 // hostQuery says what a host is and can do.
@@ -152,7 +181,7 @@ func (d disco) accountItems(ctx context.Context, iq *host.IQ) (*xmlstream.Elemen
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	query := xmlstream.New(ns.DiscoItems, "query")
+	var all []host.Item
 	for _, f := range iq.Host.Features() {
 		if f.Disco.AccountItems == nil {
 			continue
@@ -161,19 +190,34 @@ func (d disco) accountItems(ctx context.Context, iq *host.IQ) (*xmlstream.Elemen
 		if err != nil {
 			return nil, err
 		}
-		for _, it := range items {
-			query.Append(xmlstream.New(ns.DiscoItems, "item", "jid", it.JID, "node", it.Node, "name", it.Name))
-		}
+		all = append(all, items...)
 	}
-	return query, nil
+	return itemsOf(all), nil
 }
 
-// noItems: the host has nothing below it.
-func (d disco) noItems(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
-	if err := noNode(iq); err != nil {
-		return nil, err
+// hostItems: the host has nothing below it, but nodes may have.
+func (d disco) hostItems(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+	if noNode(iq) == nil {
+		return xmlstream.New(ns.DiscoItems, "query"), nil
 	}
-	return xmlstream.New(ns.DiscoItems, "query"), nil
+	return asked(iq, func(ctx context.Context, f *host.Disco, somebody jid.JID, node string) (*xmlstream.Element, error) {
+		if f.HostItems == nil {
+			return nil, nil
+		}
+		items, ok, err := f.HostItems(ctx, somebody, node)
+		if !ok || err != nil {
+			return nil, err
+		}
+		return itemsOf(items), nil
+	})
+}
+
+func itemsOf(items []host.Item) *xmlstream.Element {
+	query := xmlstream.New(ns.DiscoItems, "query")
+	for _, it := range items {
+		query.Append(xmlstream.New(ns.DiscoItems, "item", "jid", it.JID, "node", it.Node, "name", it.Name))
+	}
+	return query
 }
 
 var errNoNode = stanza.NewError(stanza.ItemNotFound, "there is no such node")

@@ -38,9 +38,12 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// New makes the feature. It must stand before the one that takes presence without an address.
-func New(o Options) host.Feature {
-	l := &last{opts: o, moments: newMoments()}
+// New makes what knows when users were last there.
+func New(o Options) *Last { return &Last{opts: o, moments: newMoments()} }
+
+// Feature gives the feature. It must stand before the one that takes presence without an address.
+func (l *Last) Feature() host.Feature {
+	o := l.opts
 	query := func(t host.Target) host.IQKey {
 		return host.IQKey{Target: t, Type: stanza.TypeGet, Space: ns.Last, Local: "query"}
 	}
@@ -61,13 +64,41 @@ func New(o Options) host.Feature {
 	return f
 }
 
-type last struct {
+// Last knows when users were last there. Its methods may be called by any goroutine.
+type Last struct {
 	opts    Options
 	moments *moments
 }
 
+// Seen tells when a user who is not available became so; false when nothing is known of it.
+func (l *Last) Seen(ctx context.Context, user string) (time.Time, bool, error) {
+	m, err := l.seen(ctx, user)
+	if errors.Is(err, errNever) {
+		return time.Time{}, false, nil
+	}
+	return m.at, err == nil, err
+}
+
+// seen gives a user's last moment. The error may be errNever.
+func (l *Last) seen(ctx context.Context, user string) (moment, error) {
+	if m, ok := l.moments.recall(user); ok {
+		return m, nil
+	}
+	if l.opts.Store == nil {
+		return moment{}, errNever
+	}
+	value, err := l.opts.Store.Value(ctx, l.key(user))
+	if errors.Is(err, store.ErrNotFound) {
+		return moment{}, errNever
+	}
+	if err != nil {
+		return moment{}, err
+	}
+	return parseMoment(value)
+}
+
 // uptime answers for the host (section 5).
-func (l *last) uptime(context.Context, *host.IQ) (*xmlstream.Element, error) {
+func (l *Last) uptime(context.Context, *host.IQ) (*xmlstream.Element, error) {
 	return answer(l.opts.Started, ""), nil
 }
 
@@ -84,7 +115,7 @@ var (
 )
 
 // account answers on behalf of a user (section 3).
-func (l *last) account(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
+func (l *Last) account(_ context.Context, iq *host.IQ) (*xmlstream.Element, error) {
 	asker := iq.From.Bare()
 	account := asker
 	if !iq.To.IsZero() {
@@ -97,21 +128,8 @@ func (l *last) account(_ context.Context, iq *host.IQ) (*xmlstream.Element, erro
 		if l.moments.isAvailable(account.Local()) {
 			return answer(time.Now(), ""), nil
 		}
-		m, ok := l.moments.recall(account.Local())
-		if ok {
-			return answer(m.at, m.status), nil
-		}
-		if l.opts.Store == nil {
-			return nil, errNever
-		}
-		value, err := l.opts.Store.Value(ctx, l.key(account.Local()))
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, errNever
-		}
+		m, err := l.seen(ctx, account.Local())
 		if err != nil {
-			return nil, err
-		}
-		if m, err = parseMoment(value); err != nil {
 			return nil, err
 		}
 		return answer(m.at, m.status), nil
@@ -119,7 +137,7 @@ func (l *last) account(_ context.Context, iq *host.IQ) (*xmlstream.Element, erro
 }
 
 // received keeps requests from clients of those whom the one who asks may not see (section 4).
-func (l *last) received(_ context.Context, p *host.Passage) (done bool, err error) {
+func (l *Last) received(_ context.Context, p *host.Passage) (done bool, err error) {
 	if p.Kind != stanza.IQ || !p.To.IsFull() || p.Type != stanza.TypeGet || p.First().Space != ns.Last {
 		return false, nil
 	}
@@ -131,7 +149,7 @@ func (l *last) received(_ context.Context, p *host.Passage) (done bool, err erro
 }
 
 // sent notes who becomes available and unavailable.
-func (l *last) sent(_ context.Context, p *host.Passage) (done bool, err error) {
+func (l *Last) sent(_ context.Context, p *host.Passage) (done bool, err error) {
 	if p.Kind != stanza.Presence || !p.To.IsZero() {
 		return false, nil
 	}
@@ -145,7 +163,7 @@ func (l *last) sent(_ context.Context, p *host.Passage) (done bool, err error) {
 }
 
 // closed notes that a session has ended; one that had lost its connection before, and was not resumed, when it lost it.
-func (l *last) closed(_ context.Context, s *session.Session) {
+func (l *Last) closed(_ context.Context, s *session.Session) {
 	at := s.DetachedSince()
 	if at.IsZero() {
 		at = time.Now()
@@ -153,12 +171,12 @@ func (l *last) closed(_ context.Context, s *session.Session) {
 	l.ended(s, at, "")
 }
 
-func (l *last) ended(s *session.Session, at time.Time, status string) {
+func (l *Last) ended(s *session.Session, at time.Time, status string) {
 	if !l.moments.end(s, moment{at.Truncate(time.Second), status}, l.opts.Store != nil) {
 		l.opts.Log.Warn("too many users went offline to note when: the database is slow or down")
 	}
 }
 
-func (l *last) key(local string) store.Key {
+func (l *Last) key(local string) store.Key {
 	return store.Key{Host: l.opts.Host, Username: local, Space: "last"}
 }

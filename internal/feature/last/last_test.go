@@ -59,13 +59,13 @@ func (f *fakeStore) has(local string) string {
 	return f.values[local]
 }
 
-func newLast(f *fakeStore) *last {
+func newLast(f *fakeStore) *Last {
 	o := Options{Host: "localhost", Log: slog.New(slog.DiscardHandler)}
 	if f != nil {
 		f.values = map[string]string{}
 		o.Store = f
 	}
-	return &last{opts: o, moments: newMoments()}
+	return &Last{opts: o, moments: newMoments()}
 }
 
 func newSession(ctx context.Context, full string) *session.Session {

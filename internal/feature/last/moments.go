@@ -182,7 +182,7 @@ const (
 )
 
 // run writes moments to the store. When ctx is done, those of the sessions that have just ended are written still.
-func (l *last) run(ctx context.Context) error {
+func (l *Last) run(ctx context.Context) error {
 	if l.opts.Store == nil {
 		return nil
 	}
@@ -212,7 +212,7 @@ func (l *last) run(ctx context.Context) error {
 }
 
 // write writes what is pending. The error is that of the first that could not be written; then the rest is left for later.
-func (l *last) write(ctx context.Context) error {
+func (l *Last) write(ctx context.Context) error {
 	var all sync.WaitGroup
 	var failed error
 	var mu sync.Mutex
