@@ -148,8 +148,13 @@ func nameRune(b []byte, want uint8) (int, error) {
 		return 0, err
 	}
 	r, _ := utf8.DecodeRune(b)
-	if unicode.Is(nameStartRunes, r) || want == namePart && unicode.Is(nameOtherRunes, r) {
+	switch {
+	case unicode.Is(nameStartRunes, r):
 		return n, nil
+	case !unicode.Is(nameOtherRunes, r):
+		return 0, malformed("a character that may not stand in a name")
+	case want == nameStart:
+		return 0, malformed("a name that begins with a wrong character")
 	}
-	return 0, malformed("a character that may not stand in a name")
+	return n, nil
 }
