@@ -57,6 +57,7 @@ type mailDevice struct {
 	got      map[int]int // message to the server's life
 	live     int         // the last that came without a delay
 	open     []int       // got and not acknowledged: they may come again in another session
+	unheard  []int       // acknowledged, and the server may not have come to that yet
 }
 
 func playMail(t *testing.T, steps []int) string {
@@ -118,6 +119,7 @@ func (m *mail) step(s int) string {
 	case 13:
 		m.note(nil, "time passes")
 		time.Sleep(time.Duration(s>>4%90) * time.Second)
+		m.heard()
 	case 14:
 		m.fail(s >> 4)
 	case 15:
@@ -125,17 +127,26 @@ func (m *mail) step(s int) string {
 	}
 	if s&16 != 0 {
 		synctest.Wait()
+		m.heard()
 	}
 	if s&64 != 0 {
 		time.Sleep(10 * time.Millisecond)
+		m.heard()
 		return m.drain()
 	}
 	return ""
 }
 
 func (m *mail) acknowledge(d *mailDevice) {
-	if err := d.client.Send(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", d.handled)); err == nil { // the server has it
-		d.open = nil
+	if err := d.client.Send(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", d.handled)); err == nil {
+		d.unheard, d.open = append(d.unheard, d.open...), nil
+	}
+}
+
+// heard is called when the server has handled all that devices have sent: everything has come to rest.
+func (m *mail) heard() {
+	for _, d := range m.devices {
+		d.unheard = nil
 	}
 }
 
@@ -211,9 +222,11 @@ func (m *mail) cut(d *mailDevice, orderly bool) {
 		m.acknowledge(d)
 		_ = d.client.Send("</stream:stream>")
 		synctest.Wait()
+		d.unheard = nil
 	}
 	d.client.Close()
-	d.client = nil
+	// An acknowledgement that is still to be read goes with the connection.
+	d.client, d.open, d.unheard = nil, append(d.open, d.unheard...), nil
 }
 
 func (m *mail) resume(d *mailDevice) {
