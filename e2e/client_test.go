@@ -37,6 +37,8 @@ import (
 //	archive       bodies of the messages in the archive, jids, which are their ids there, and ends, those of the first and the last
 //	prefer-done   body, jids: the default, and those never archived, as the server has taken them
 //	registered    jids: the server made the account, for which it asked for these fields; or not-registered with type and condition (slixmpp only)
+//	commands      jids: the nodes of the commands that there are (slixmpp only)
+//	administered  body, condition, jids: the command, what became of it ("completed" or an error's condition), and what was noted (slixmpp only)
 //	password-done the server took another password; so with cancel-done, which is that there is no account any more
 //	pong          the server answered a ping
 //	stream-error  condition
@@ -71,14 +73,15 @@ type item struct {
 // A command is what a client is told to do: one line of JSON on its stdin. Do is roster, presence, message, carbons, keep, kept,
 // avatar and photo (Body is a picture in base64, published as an avatar or in the vCard), picture (whose To says),
 // archive (with To; Show is reverse or nothing), prefer (Body is the default, JIDs are never archived), blocklist, block, unblock,
-// password, cancel, cut (lose the connection, and come back), ping or quit.
+// commands, administer (Body is one of XEP-0133 and Fields are for its form), password, cancel, cut (lose the connection, and come back), ping or quit.
 type command struct {
-	Do     string   `json:"do"`
-	To     string   `json:"to,omitempty"`
-	Body   string   `json:"body,omitempty"`
-	Show   string   `json:"show,omitempty"`
-	Status string   `json:"status,omitempty"`
-	JIDs   []string `json:"jids,omitempty"`
+	Do     string         `json:"do"`
+	To     string         `json:"to,omitempty"`
+	Body   string         `json:"body,omitempty"`
+	Show   string         `json:"show,omitempty"`
+	Status string         `json:"status,omitempty"`
+	JIDs   []string       `json:"jids,omitempty"`
+	Fields map[string]any `json:"fields,omitempty"`
 }
 
 // A client is a program of clients/ that holds one session. Its methods are for the test's goroutine.

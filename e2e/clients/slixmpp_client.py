@@ -68,6 +68,8 @@ class Client(ClientXMPP):
             self.register_plugin("xep_0153")
         if config.get("register"):  # it makes its account before it signs in
             self.add_event_handler("register", self.on_register)
+        if config.get("admin"):
+            self.register_plugin("xep_0133")
         if config.get("archive"):
             self.register_plugin("xep_0313")
             self.register_plugin("xep_0359")
@@ -206,6 +208,27 @@ class Client(ClientXMPP):
         ends = (await self.plugin["xep_0313"].get_archive_metadata())["mam_metadata"]
         return texts, ids, [ends["start"]["id"], ends["end"]["id"]]
 
+    async def administer(self, name, fields):
+        """Executes a command of XEP-0133 as slixmpp has it: each form is filled in with fields, and completed."""
+        adhoc, over = self.plugin["xep_0050"], asyncio.get_running_loop().create_future()
+
+        def proceed(iq, session):
+            if iq["command"]["status"] == "completed":
+                over.set_result((iq["command"]["status"], [text for _, text in iq["command"]["notes"]]))
+                return
+            form = iq["command"]["form"]
+            form.reply()
+            form["values"] = fields
+            session["payload"] = form
+            adhoc.complete_command(session)
+
+        def fail(iq, session):
+            over.set_result((iq["error"]["condition"], []))
+            adhoc.terminate_command(session)
+
+        getattr(self.plugin["xep_0133"], name.replace("-", "_"))(session={"next": proceed, "error": fail})
+        return await over
+
     async def do(self, command):
         match command["do"]:
             case "roster":
@@ -253,6 +276,12 @@ class Client(ClientXMPP):
             case "password":
                 await self.plugin["xep_0077"].change_password(command["body"], jid=self.boundjid.domain)
                 emit("password-done")
+            case "commands":
+                items = await self.plugin["xep_0133"].get_commands()
+                emit("commands", jids=sorted(node for _, node, _ in items["disco_items"]["items"]))
+            case "administer":
+                status, notes = await self.administer(command["body"], command.get("fields", {}))
+                emit("administered", body=command["body"], condition=status, jids=notes)
             case "cancel":
                 await self.plugin["xep_0077"].cancel_registration()
                 emit("cancel-done")
