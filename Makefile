@@ -23,9 +23,12 @@ build: ## bin/rollcall
 race: ## unit and dialogue tests, fuzz seeds included, with the race detector
 	go test -race ./...
 
+# The database of vulnerabilities: vuln.go.dev, or another one by its URL, such as file:///… (CONTRIBUTING.md says how to get one).
+VULNDB ?=
+
 vuln: ## known vulnerabilities of what the program is made of, and that modules are what go.sum says; needs the network
 	go mod verify
-	go run $(GOVULNCHECK) ./...
+	go run $(GOVULNCHECK) $(if $(VULNDB),-db '$(VULNDB)') ./...
 
 sbom: ## bin/rollcall.cdx.json: what the program is made of, for machines (CycloneDX); needs the network
 	@mkdir -p bin
