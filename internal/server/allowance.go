@@ -95,18 +95,21 @@ func systemMemory(root fs.FS) uint64 {
 	for line := range strings.Lines(string(groups)) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 		controllers, group, _ := strings.Cut(rest, ":")
-		mount, file := "sys/fs/cgroup", "memory.max"
+		mount, files := "sys/fs/cgroup", []string{"memory.max"}
 		switch {
-		case controllers == "": // version 2
+		case controllers == "": // version 2, where a group beyond memory.high is slowed down until it is of no use
+			files = append(files, "memory.high")
 		case strings.Contains(","+controllers+",", ",memory,"):
-			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+			mount, files = "sys/fs/cgroup/memory", []string{"memory.limit_in_bytes"}
 		default:
 			continue
 		}
 		// Each group is bounded by those above it, too. In a container the group that is named may not be there to see.
 		for dir := path.Clean("/" + group); ; dir = path.Dir(dir) {
-			if n := readBytes(root, path.Join(mount, dir, file)); n > 0 && (least == 0 || n < least) {
-				least = n
+			for _, file := range files {
+				if n := readBytes(root, path.Join(mount, dir, file)); n > 0 && (least == 0 || n < least) {
+					least = n
+				}
 			}
 			if dir == "/" {
 				break
