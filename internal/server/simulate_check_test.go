@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"testing/synctest"
 	"time"
 
 	"rollcall/internal/xmpptest"
@@ -100,11 +101,17 @@ func (s *sim) finish() {
 			l.giveUp()
 		}
 	}
+	s.touch()
 	s.pass(noticed + resumable + 10*time.Second) // sessions that nobody resumes are gone
-	for _, r := range s.vanished {               // those for whom there was nothing
-		r.Cut(0, 0)
+	there := 0
+	for _, l := range s.lines {
+		if l.d.client != nil {
+			there++
+		}
 	}
-	s.pass(resumable + 10*time.Second)
+	if s.failure() == "" {
+		s.countSessions(there)
+	}
 	for _, l := range s.lines {
 		if l.lost() {
 			s.fail("a session is neither resumed nor over", "%s", l.d)
@@ -117,6 +124,22 @@ func (s *sim) finish() {
 	}
 	if s.failure() == "" {
 		s.letterDay()
+	}
+}
+
+// touch has something to be sent to each client that is gone without a word: then the server hears that it is not answered. Where
+// that does not concern it, for it asks for no answers, the system tells it.
+func (s *sim) touch() {
+	for _, v := range s.vanished {
+		c, err := s.world.ConnectBy(s.ctx, xmpptest.NewRoute(s.plan.seed, 0, 0), xmpptest.TCP, v.d.user.name, "other")
+		if err != nil {
+			s.fail("a client cannot sign in", "another of %s: %v", v.d.user.name, err)
+			return
+		}
+		_ = c.Send(fmt.Sprintf("<message to='%s@localhost/%s' type='headline' id='t'><body>Are you there?</body></message>", v.d.user.name, v.d.resource))
+		_ = c.End()
+		synctest.Wait()
+		c.Close()
 	}
 }
 

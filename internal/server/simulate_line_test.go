@@ -156,6 +156,9 @@ func (l *line) greet(m move) {
 	if m.c%8 > 0 {
 		l.d.ask(ownVersion)
 	}
+	if _, sick := l.sim.health(); sick { // the server cannot read it just now
+		l.askBlocklist()
+	}
 	if m.a%3 > 0 && l.d.client != nil {
 		l.wantCopies()
 	}

@@ -116,7 +116,9 @@ func (l *line) goAway(m move) {
 	s.say("%s is out of reach", l.d)
 	l.abused, l.vanished = true, true
 	l.route.Lose(noticed)
-	s.vanished = append(s.vanished, l.route)
+	if l.over == xmpptest.TCP {
+		s.vanished = append(s.vanished, vanished{l.route, l.d})
+	}
 	l.part()
 }
 

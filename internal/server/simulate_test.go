@@ -37,7 +37,7 @@ func TestWorld(t *testing.T) {
 		playSeeds(t, *worldSeed, 1)
 		return
 	}
-	playSeeds(t, 1, *worldSeeds)
+	playSeeds(t, *worldFirst, *worldSeeds)
 }
 
 // TestManyWorlds plays the next 400 seeds.
@@ -79,6 +79,7 @@ func playSeeds(t *testing.T, first uint64, n int) {
 
 var (
 	worldSeeds    = flag.Int("seeds", 100, "how many simulated worlds TestWorld plays")
+	worldFirst    = flag.Uint64("first", 1, "the first of them")
 	worldSeed     = flag.Uint64("seed", 0, "the one that it plays alone")
 	worldLast     = flag.Int("last", 60, "how many lines it prints of one that has failed")
 	worldFailures = flag.Int("failures", 1, "how many may fail before it stops")

@@ -27,11 +27,17 @@ type sim struct {
 	bars     map[[2]*person]*bar
 	pages    map[string][][]archived // what each user has read of the archive
 	settled  int                     // letters that have long been where they belong
-	vanished []*xmpptest.Route       // of clients that are gone without a word
+	vanished []vanished              // clients by TCP that are gone without a word
 	prompted int                     // letters that have been looked at
 	illUntil time.Time               // what the disk has done may show until then
 	requests int
 	ended    bool
+}
+
+// vanished is a client that is gone, and the way by which it was connected.
+type vanished struct {
+	route *xmpptest.Route
+	d     *device
 }
 
 // errand is what is to be done at a time.
