@@ -215,7 +215,10 @@ func (c addressArg) setPassword(env *environment, f configFlag, p passwordFlag, 
 	if err != nil {
 		return err
 	}
-	keys, err := auth.MakeCredentialsWith(password, h.Auth.Iterations)
+	var keys auth.Credentials
+	if err = auth.CheckPassword(password, h.Auth.PasswordMin); err == nil {
+		keys, err = auth.MakeCredentialsWith(password, h.Auth.Iterations)
+	}
 	if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "auth: "))
 	}

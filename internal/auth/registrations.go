@@ -1,10 +1,12 @@
 package auth
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Registrations bounds how many accounts clients make for themselves (XEP-0077 v2.4 section 3.1, XEP-0205 v1.0 section 3). There is a
@@ -76,9 +78,13 @@ func (r *Registrations) count(host string, network netip.Prefix, now time.Time) 
 	return true, false, false
 }
 
-// CheckPassword tells why a password cannot be one, without quoting it and without hashing it.
-func CheckPassword(password string) error {
-	_, err := preparePassword(password)
+// CheckPassword tells why a new password, which is to have a number of characters at least, cannot be one, without quoting it and
+// without hashing it. What is counted are those that are hashed.
+func CheckPassword(password string, least int) error {
+	prepared, err := preparePassword(password)
+	if err == nil && utf8.RuneCountInString(prepared) < least {
+		err = fmt.Errorf("auth: the password is shorter than %d characters", least)
+	}
 	return err
 }
 

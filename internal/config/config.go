@@ -197,6 +197,7 @@ type Auth struct {
 	// DowngradeProtection is XEP-0474 in SCRAM, which some old clients fail on.
 	DowngradeProtection bool
 	Iterations          int      // of PBKDF2, for new passwords
+	PasswordMin         int      // characters that a new password has at least
 	ClientCA            string   // path of a PEM file: CAs whose certificates sign users in; "" asks clients for none
 	ClientNames         string   // "xmpp" or "email": which names of such a certificate are users'
 	FAST                bool     // give clients tokens to sign in again with (XEP-0484), with the method accounts

@@ -90,6 +90,7 @@ admin_webhook_secret = "`+testSecret+`"
 auth.method = "anonymous"
 auth.plain = true
 auth.removal = true
+auth.password_min = 8
 auth.reserved_names = ["ceo"]
 auth.iterations = 20_000
 [host.roster]
@@ -160,7 +161,7 @@ admins = ["john", "marie"]
 			0, 100_000, nil, 2 << 30, 44, 45, 46},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{
-			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, ClientNames: "xmpp", FAST: true, Removal: true, ReservedNames: []string{"ceo"},
+			"chat.example.com", []Secret{"one", "two"}, []Secret{testSecret}, Auth{Method: "anonymous", Plain: true, ChannelBinding: true, DowngradeProtection: true, Iterations: 20_000, PasswordMin: 8, ClientNames: "xmpp", FAST: true, Removal: true, ReservedNames: []string{"ceo"},
 				HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}}, nil,
 			Roster{"https://app.example.com/contacts/{user}", "https://app.example.com/contacts", 20, "from-env", time.Second, 0, 2 * time.Second, 1 << 20, 50, 4, true, "not-allowed", false},
 			Profile{"https://app.example.com/profiles/%s", "canary", 2 * time.Second, 30 * time.Minute, 3, 8 << 10, []string{"https://cdn.example.com"}},

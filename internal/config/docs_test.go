@@ -196,7 +196,7 @@ func TestDefaults(t *testing.T) {
 		{"http", c.HTTP, HTTP{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}}},
 		{"limits", c.Limits, Limits{256 << 10, 10_000, 30 * time.Second, 1000, 10, 1 << 20, 30 * time.Second, 10 * time.Minute, 500, 10, 200,
 			16 << 10, 64 << 10, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, 0, 30, 200, 10}},
-		{"host", h, Host{Name: "example.com", Auth: Auth{Method: "accounts", ChannelBinding: true, DowngradeProtection: true, Iterations: 10_000, ClientNames: "xmpp", FAST: true, ReservedNames: reservedNames,
+		{"host", h, Host{Name: "example.com", Auth: Auth{Method: "accounts", ChannelBinding: true, DowngradeProtection: true, Iterations: 10_000, PasswordMin: 1, ClientNames: "xmpp", FAST: true, ReservedNames: reservedNames,
 			HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}}, Roster: Roster{
 			URL: "http://x/%s", BatchSize: 100, Timeout: 5 * time.Second, MaxAge: 10 * time.Minute, LoginWait: 2 * time.Second,
 			MaxBytes: 4 << 20, MaxItems: 10_000, Concurrency: 32, ClientEdits: "service-unavailable", Guard: true}, Profile: Profile{

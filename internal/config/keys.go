@@ -156,6 +156,8 @@ func hostKeys() []key {
 			"Tell SCRAM clients what was offered (XEP-0474); false for strophe.js before 1.6.3 (Converse.js before 10.1.7), which fails on it"),
 		count("auth.iterations", 10_000, func(t target) *int { return &t.host.Auth.Iterations }, 10_000, 10_000_000,
 			"How often a new password is hashed (PBKDF2). More makes guessing from a stolen database dearer, and signing in too; a password that was hashed less often is hashed anew when its user signs in with PLAIN"),
+		count("auth.password_min", 1, func(t target) *int { return &t.host.Auth.PasswordMin }, 1, 128,
+			"Characters that a new password has at least, by whatever way it is set; those that there are, and those that are imported, stay as they are. NIST SP 800-63B recommends 8 and more"),
 		path("auth.client_ca", "", func(t target) *string { return &t.host.Auth.ClientCA },
 			"File with the CAs, in PEM, whose certificates sign users in (SASL EXTERNAL, XEP-0178) on listen.c2s and listen.c2s_tls; \"\" asks clients for none"),
 		choice("auth.client_names", "xmpp", func(t target) *string { return &t.host.Auth.ClientNames }, nil, []string{"xmpp", "email"},

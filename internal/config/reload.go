@@ -21,7 +21,7 @@ var live = []string{
 	"host.roster.max_age", "host.roster.login_wait", "host.roster.guard",
 	"host.profile.url", "host.profile.timeout", "host.profile.concurrency", "host.profile.avatar_origins", "host.profile.token",
 	"host.auth.channel_binding", "host.auth.downgrade_protection", "host.auth.iterations", "host.auth.fast", "host.auth.plain",
-	"host.auth.registration", "host.auth.reserved_names", "host.auth.removal",
+	"host.auth.registration", "host.auth.reserved_names", "host.auth.removal", "host.auth.password_min",
 	"host.auth.url", "host.auth.style", "host.auth.scram", "host.auth.timeout", "host.auth.cache", "host.auth.concurrency", "host.auth.credentials",
 	"host.auth.jwt.secret", "host.auth.jwt.key_file", "host.auth.jwt.url", "host.auth.jwt.discovery", "host.auth.jwt.algorithms",
 	"host.auth.jwt.issuer", "host.auth.jwt.audience", "host.auth.jwt.claim", "host.auth.jwt.end_sessions",

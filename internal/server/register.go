@@ -47,7 +47,7 @@ func (u *users) register(ctx context.Context, user, password string, from netip.
 	if slices.Contains(u.rules.Load().ReservedNames, user) || u.roles.named(user) { // who is named in admins has a role by the name alone
 		return registrationUnacceptable, stanza.NewError(stanza.NotAcceptable, "this username is reserved; choose another")
 	}
-	if err := auth.CheckPassword(password); err != nil {
+	if err := auth.CheckPassword(password, u.rules.Load().PasswordMin); err != nil {
 		return registrationUnacceptable, stanza.NewError(stanza.NotAcceptable, strings.TrimPrefix(err.Error(), "auth: "))
 	}
 	if !u.registrations.Try(u.host, from) {

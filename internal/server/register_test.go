@@ -129,6 +129,42 @@ func TestRegistration(t *testing.T) {
 	})
 }
 
+// A new password has auth.password_min characters, whoever sets it.
+func TestShortPasswords(t *testing.T) {
+	o := xmpptest.Options{Accounts: []string{"john"}, HostConfig: []string{"auth.registration = true", "auth.password_min = 8"}}
+	accounts(t, o, func(t *testing.T, ctx context.Context, w *xmpptest.World, _ *xmpptest.Service) {
+		api := func(method, path, body string) string {
+			t.Helper()
+			code, answer, err := w.Ask(method, "http://localhost/admin/users"+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(code, strings.Contains(string(answer), "the password is shorter than 8 characters"))
+		}
+		// It is characters of what is hashed that count: neither bytes, nor those that SASLprep takes away.
+		for _, short := range []string{"sevenup", "\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4", "sevenup\u00ad"} {
+			for way, got := range map[string]string{
+				"registration not-acceptable": callIn(t, ctx, w).register(ctx, "marie", short),
+				"make 400 true":               api("POST", "", `{"user": "marie", "password": "`+short+`"}`),
+				"set 400 true":                api("PATCH", "/john", `{"password": "`+short+`"}`),
+			} {
+				if _, want, _ := strings.Cut(way, " "); got != want {
+					t.Errorf("%q: %s, and got %s", short, way, got)
+				}
+			}
+		}
+		for way, got := range map[string]string{
+			"registration result": callIn(t, ctx, w).register(ctx, "marie", "eightups"),
+			"make 201 false":      api("POST", "", `{"user": "aaron", "password": "eightups"}`),
+			"set 200 false":       api("PATCH", "/john", `{"password": "eightups"}`),
+		} {
+			if _, want, _ := strings.Cut(way, " "); got != want {
+				t.Errorf("long enough: %s, and got %s", way, got)
+			}
+		}
+	})
+}
+
 // Nobody may make an account who has not been told so, and SIGHUP says it.
 func TestReloadRegistration(t *testing.T) {
 	o := xmpptest.Options{Accounts: []string{"john"}}

@@ -35,7 +35,7 @@ type users struct {
 	barred map[string]time.Time
 	time   time.Duration // from the proof to the session, at most
 
-	rules atomic.Pointer[config.Auth] // as of now: of registration and removal
+	rules atomic.Pointer[config.Auth] // as of now: of registration, removal and passwords
 	roles *roles
 	// registrations are counted, and observe counts what comes of them.
 	registrations *auth.Registrations
@@ -207,7 +207,11 @@ func (u *users) Delete(ctx context.Context, user string) error {
 }
 
 func (u *users) credentials(ctx context.Context, password string) (store.Credentials, error) {
-	c, err := u.sasl().MakeCredentials(ctx, password)
+	var c auth.Credentials
+	err := auth.CheckPassword(password, u.rules.Load().PasswordMin)
+	if err == nil {
+		c, err = u.sasl().MakeCredentials(ctx, password)
+	}
 	if err != nil && ctx.Err() == nil {
 		return store.Credentials{}, &admin.BadPassword{Reason: strings.TrimPrefix(err.Error(), "auth: ")}
 	}

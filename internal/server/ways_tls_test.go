@@ -127,3 +127,37 @@ auth = { client_ca = "users.pem", client_names = "email" }
 		}
 	}
 }
+
+// A client signs in with a password that there was before auth.password_min, and gets no other that is shorter than that.
+func TestShortPasswordOfAClient(t *testing.T) {
+	dir := t.TempDir()
+	w := &doors{own: certtest.New(t, "localhost")}
+	w.own.Write(t, dir)
+	cfg, err := config.Parse(filepath.Join(dir, "rollcall.toml"), []byte(`
+data_dir = "data"
+listen = { c2s = "", c2s_tls = "127.0.0.1:0", http = "" }
+tls = { cert = "cert.pem", key = "key.pem" }
+[[host]]
+name = "localhost"
+auth = { plain = true, password_min = 8 }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addAccount(t, cfg, "john")
+	w.Server = start(t, cfg, slog.New(slog.DiscardHandler))
+	p, c := w.dialTLS(t, "c2s_tls", "localhost", &tls.Config{RootCAs: w.own.Pool(), ServerName: "localhost"})
+	p.Secure(c)
+	p.Open("localhost")
+	p.Send(profiles[1].begin("PLAIN", "\x00john\x00pencil", "<bind xmlns='urn:xmpp:bind:0'/>"))
+	if el := p.Receive(); el.Local != "success" {
+		t.Fatalf("received %s", el)
+	}
+	p.Receive()
+	for password, want := range map[string]string{"sevenup": "not-acceptable", "eightups": "result"} {
+		p.Send(registration("john", password))
+		if got := outcome(p.Receive()); got != want {
+			t.Errorf("%s: %s, want %s", password, got, want)
+		}
+	}
+}
