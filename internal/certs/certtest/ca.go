@@ -77,6 +77,27 @@ func (c CA) Sign(tb testing.TB, fill func(*x509.Certificate)) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
+// NotOf gives certificates that show nobody to be the service of a host, by what is wrong with them. All but two are of c.
+func (c CA) NotOf(tb testing.TB, host string) map[string]tls.Certificate {
+	tb.Helper()
+	ours := func(change func(*x509.Certificate)) func(*x509.Certificate) {
+		return func(template *x509.Certificate) {
+			template.DNSNames, template.ExtKeyUsage = []string{host}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+			change(template)
+		}
+	}
+	good := ours(func(*x509.Certificate) {})
+	return map[string]tls.Certificate{
+		"expired":              c.Sign(tb, ours(func(t *x509.Certificate) { t.NotAfter = t.NotBefore.Add(time.Minute) })),
+		"not valid yet":        c.Sign(tb, ours(func(t *x509.Certificate) { t.NotBefore = t.NotAfter.Add(-time.Minute) })),
+		"of another host":      c.Issue(tb, x509.ExtKeyUsageServerAuth, "not."+host),
+		"the CN alone":         c.Sign(tb, ours(func(t *x509.Certificate) { t.Subject.CommonName, t.DNSNames = host, nil })),
+		"for clients":          c.Issue(tb, x509.ExtKeyUsageClientAuth, host),
+		"of another authority": NewCA(tb, c.Leaf.Subject.CommonName).Sign(tb, good),
+		"signed by itself":     CA{}.Sign(tb, good),
+	}
+}
+
 func template(tb testing.TB, name string) *x509.Certificate {
 	tb.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
