@@ -50,7 +50,7 @@ func (s *Server) Admit(addr netip.Addr) (*Ticket, error) {
 	if s.ctx.Err() != nil {
 		return nil, errShutdown
 	}
-	tk := &Ticket{srv: s, origin: origin(addr), measured: s.pace.Load().measured(addr)}
+	tk := &Ticket{srv: s, origin: Network(addr), measured: s.pace.Load().measured(addr)}
 	if err := s.door.enter(tk.origin, s.opts.Full != nil && s.opts.Full()); err != nil {
 		return nil, err
 	}
@@ -81,8 +81,9 @@ func (tk *Ticket) leave() {
 	tk.srv.wg.Done()
 }
 
-// origin is the network that connections are counted by. Loopback is where proxies sit: it stands for many clients.
-func origin(a netip.Addr) netip.Prefix {
+// Network is what connections are counted by: an IPv4 address, a /64 of IPv6; the zero Prefix for what counts nowhere. Loopback is
+// where proxies sit: it stands for many clients.
+func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap()
 	if !a.IsValid() || a.IsLoopback() {
 		return netip.Prefix{}

@@ -91,6 +91,7 @@ type Limits struct {
 	PreAuthBytes      int            // one element of a client that has not signed in
 	PreAuthTimeout    time.Duration  // from connection to resource binding
 	PreAuthPerAddress int            // connections of one address that have not signed in
+	HTTPPerAddress    int            // connections of one address over HTTP
 	SessionsPerUser   int            // resources online at a time
 	OutboxBytes       int            // waiting to be written to one client
 	WriteStall        time.Duration  // how long a client may accept nothing

@@ -65,6 +65,7 @@ stanza_bytes = 300000
 pre_auth_bytes = "16 KiB"
 pre_auth_timeout = "1m"
 pre_auth_per_address = 7
+http_per_address = 8
 failed_sign_ins = 44
 registrations = 45
 registrations_per_address = 46
@@ -157,7 +158,7 @@ admins = ["john", "marie"]
 		Admin: Admin{Tokens: []Secret{"from-file", "second"}, WebhookSecrets: []Secret{testSecret},
 			ClientCA: filepath.Join(dir, "clients.pem"), ClientNames: []string{"app.example.com"}, Rate: 50},
 		HTTP: HTTP{[]string{"https://app.example.com", "http://localhost:8080", "*"}, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, "https://{host}/chat"},
-		Limits: Limits{300000, 16384, time.Minute, 7, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30,
+		Limits: Limits{300000, 16384, time.Minute, 7, 8, 3, 2_000_000, 90 * time.Second, time.Minute, 50, 2, 30,
 			0, 100_000, nil, 2 << 30, 44, 45, 46},
 		Log: Log{slog.LevelDebug, "json"},
 		Hosts: []Host{{

@@ -194,7 +194,7 @@ func TestDefaults(t *testing.T) {
 		{"listen", c.Listen, Listen{C2S: "127.0.0.1:5222", HTTP: "127.0.0.1:5280"}},
 		{"tls", c.TLS, TLS{Require: true, ACME: ACME{Directory: DefaultDirectory}}},
 		{"http", c.HTTP, HTTP{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}}},
-		{"limits", c.Limits, Limits{256 << 10, 10_000, 30 * time.Second, 1000, 10, 1 << 20, 30 * time.Second, 10 * time.Minute, 500, 10, 200,
+		{"limits", c.Limits, Limits{256 << 10, 10_000, 30 * time.Second, 1000, 2000, 10, 1 << 20, 30 * time.Second, 10 * time.Minute, 500, 10, 200,
 			16 << 10, 64 << 10, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, 0, 30, 200, 10}},
 		{"host", h, Host{Name: "example.com", Auth: Auth{Method: "accounts", ChannelBinding: true, DowngradeProtection: true, Iterations: 10_000, PasswordMin: 1, ClientNames: "xmpp", FAST: true, ReservedNames: reservedNames,
 			HTTP: AuthService{Style: "mongooseim", Timeout: 5 * time.Second, Cache: 30 * time.Second, Concurrency: 32}, JWT: AuthTokens{Claim: "sub"}}, Roster: Roster{

@@ -99,6 +99,8 @@ func rootKeys() []key {
 			time.Second, time.Hour, "Time to sign in"),
 		count("limits.pre_auth_per_address", 1_000, func(t target) *int { return &t.Limits.PreAuthPerAddress }, 1, 1_000_000,
 			"Connections of one address that have not signed in"),
+		count("limits.http_per_address", 2_000, func(t target) *int { return &t.Limits.HTTPPerAddress }, 1, 1_000_000,
+			"Connections of one address (IPv6: a /64) over HTTP, whatever they are for, but WebSocket once it has begun; this machine's and those of http.trusted_proxies do not count"),
 		count("limits.failed_sign_ins", 30, func(t target) *int { return &t.Limits.FailedSignIns }, 0, 100_000,
 			"Failed tries to sign in, in ten minutes, of one address (IPv6: a /64) before more are refused, and for one account before more have to wait; 0 is no limit"),
 		count("limits.registrations_per_address", 10, func(t target) *int { return &t.Limits.RegistrationsPerAddress }, 0, 1_000_000,

@@ -13,7 +13,7 @@ import (
 // server that are rotated or moved. A secret stands for its three keys.
 var live = []string{
 	"admin.token", "admin.webhook_secret", "admin.client_names", "admin.rate",
-	"limits.pre_auth_timeout", "limits.pre_auth_per_address", "limits.failed_sign_ins",
+	"limits.pre_auth_timeout", "limits.pre_auth_per_address", "limits.http_per_address", "limits.failed_sign_ins",
 	"limits.registrations", "limits.registrations_per_address", "limits.sessions_per_user", "limits.detached_per_user", "limits.rate", "limits.burst", "limits.rate_exempt",
 	"log.level",
 	"host.admin_token", "host.admin_webhook_secret", "host.admins",

@@ -32,6 +32,7 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	for pattern, h := range s.opts.Mount {
 		mux.Handle(pattern, h)
 	}
+	s.crowd = &crowd{proxies: s.cfg.HTTP.TrustedProxies, log: s.log, most: s.cfg.Limits.HTTPPerAddress}
 	return &http.Server{
 		Handler:           s.recovered(closeChunked(boundBodies(s.answerChallenges(mux)))),
 		TLSConfig:         s.httpsConfig(),
@@ -40,6 +41,7 @@ func (s *Server) newHTTP() (*http.Server, error) {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    10 << 10,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, WriteByteTimeout: s.cfg.Limits.WriteStall},
+		ConnState:         s.crowd.follow,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}, nil
 }

@@ -51,6 +51,7 @@ func (s *Server) adjust(next *config.Config) {
 	s.admin.Allow(s.callers(next))
 	l := next.Limits
 	s.c2s.Adjust(s.streams(l))
+	s.crowd.bound(l.HTTPPerAddress)
 	s.guard.SetTries(l.FailedSignIns, signInWait(l))
 	s.registrations.Adjust(l.RegistrationsPerAddress, l.Registrations)
 	for _, h := range s.hosts {

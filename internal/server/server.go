@@ -74,6 +74,7 @@ type Server struct {
 	admin     *admin.API
 	memory    *allowance
 	http      *http.Server
+	crowd     *crowd
 
 	registrations *auth.Registrations
 

@@ -27,8 +27,13 @@ type Dialer interface {
 
 // Dial connects to the listener.
 func (l *PipeListener) Dial(ctx context.Context) (net.Conn, error) {
+	return l.DialFrom(ctx, net.IPv4(127, 0, 0, 1))
+}
+
+// DialFrom connects from an address.
+func (l *PipeListener) DialFrom(ctx context.Context, from net.IP) (net.Conn, error) {
 	client, server := net.Pipe()
-	return client, l.carry(ctx, addressed{server, l.addr})
+	return client, l.carry(ctx, addressed{server, l.addr, from})
 }
 
 // carry has a connection accepted.
@@ -62,13 +67,12 @@ func (l *PipeListener) Close() error {
 // Addr implements net.Listener.
 func (l *PipeListener) Addr() net.Addr { return l.addr }
 
-// addressed is a pipe's end that says it is on loopback, like the sockets it stands for.
+// addressed is a pipe's end that says whose it is, like the sockets it stands for.
 type addressed struct {
 	net.Conn
 	addr net.Addr
+	from net.IP
 }
 
-func (c addressed) LocalAddr() net.Addr { return c.addr }
-func (c addressed) RemoteAddr() net.Addr {
-	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000}
-}
+func (c addressed) LocalAddr() net.Addr  { return c.addr }
+func (c addressed) RemoteAddr() net.Addr { return &net.TCPAddr{IP: c.from, Port: 50000} }

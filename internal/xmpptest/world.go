@@ -263,6 +263,11 @@ func (w *World) Ask(method, url, body string) (status int, answer []byte, err er
 // DialHTTP connects to the HTTP listener.
 func (w *World) DialHTTP(ctx context.Context) (net.Conn, error) { return w.http.Dial(ctx) }
 
+// DialHTTPFrom does so from an address.
+func (w *World) DialHTTPFrom(ctx context.Context, from string) (net.Conn, error) {
+	return w.http.DialFrom(ctx, net.ParseIP(from))
+}
+
 // DialC2S connects to the listener for clients.
 func (w *World) DialC2S(ctx context.Context) (net.Conn, error) { return w.c2s.Dial(ctx) }
 
