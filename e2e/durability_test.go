@@ -53,6 +53,18 @@ offline.max_messages = 100000
 
 func (r *rollcall) address() string { return fmt.Sprintf("127.0.0.1:%d", r.c2s) }
 
+// dial connects and signs in, over TLS where the server was started with a certificate.
+func (r *rollcall) dial(user string) (*wire, error) {
+	if r.ca == "" {
+		return dialWire(r.address(), user)
+	}
+	conn, err := r.dialTLS(r.c2sTLS)
+	if err != nil {
+		return nil, err
+	}
+	return signInWire(conn, "localhost", user, password)
+}
+
 // A conversation is senders that send numbered messages to everybody, and those who get them: with stream management and
 // without, and some who sign in at the end only.
 type conversation struct {
@@ -79,9 +91,9 @@ func converse(t *testing.T, r *rollcall, pad int) *conversation {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := &conversation{t: t, r: r, sleepers: []string{"asleep1", "asleep2"}, said: map[string]map[string]int{}, quiet: cancel}
 	for i := range 4 {
-		c.readers = append(c.readers, newTalker(fmt.Sprint("managed", i), r.address(), true))
+		c.readers = append(c.readers, newTalker(fmt.Sprint("managed", i), r.dial, true))
 	}
-	c.readers = append(c.readers, newTalker("plain0", r.address(), false), newTalker("plain1", r.address(), false))
+	c.readers = append(c.readers, newTalker("plain0", r.dial, false), newTalker("plain1", r.dial, false))
 	var everybody []string
 	for _, l := range c.readers {
 		everybody = append(everybody, l.user)
@@ -116,7 +128,7 @@ func converse(t *testing.T, r *rollcall, pad int) *conversation {
 
 // sender adds one, who says nothing yet; pad is as for converse.
 func (c *conversation) sender(user string, pad int) *talker {
-	s := newTalker(user, c.r.address(), true)
+	s := newTalker(user, c.r.dial, true)
 	s.update(func() { s.pad = pad })
 	c.senders, c.said[user] = append(c.senders, s), map[string]int{}
 	return s
@@ -135,7 +147,7 @@ func (c *conversation) end() {
 		}
 	}
 	for _, user := range c.sleepers {
-		c.readers = append(c.readers, newTalker(user, c.r.address(), true))
+		c.readers = append(c.readers, newTalker(user, c.r.dial, true))
 	}
 	total, refused, again, repeated, sessions, resumed := 0, 0, 0, 0, 0, 0
 	for _, l := range c.readers {

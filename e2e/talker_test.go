@@ -13,11 +13,12 @@ import (
 // session where the server still knows it (XEP-0198), and sends again what was not acknowledged. It keeps which numbered
 // messages have come, in order. Without management it trusts in whatever it has been written.
 type talker struct {
-	user, address string
-	managed       bool
-	pad           int // bytes that each message has beside its number
-	stop          context.CancelFunc
-	done          chan struct{}
+	user    string
+	dial    func(user string) (*wire, error)
+	managed bool
+	pad     int // bytes that each message has beside its number
+	stop    context.CancelFunc
+	done    chan struct{}
 
 	mu       sync.Mutex // held while something is written, so that what is counted goes out in the order of the count
 	changed  chan struct{}
@@ -47,10 +48,10 @@ type outgoing struct {
 	at uint32
 }
 
-// newTalker starts one, which is not connected yet.
-func newTalker(user, address string, managed bool) *talker {
+// newTalker starts one, which is not connected yet; dial connects and signs in.
+func newTalker(user string, dial func(user string) (*wire, error), managed bool) *talker {
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &talker{user: user, address: address, managed: managed, stop: cancel, done: make(chan struct{}),
+	t := &talker{user: user, dial: dial, managed: managed, stop: cancel, done: make(chan struct{}),
 		changed: make(chan struct{}), refused: map[numbered]string{}, arrived: map[string][]int{}, seen: map[numbered]bool{},
 		again: map[numbered]int{}, repeated: map[numbered]bool{}}
 	go t.run(ctx)
@@ -100,7 +101,7 @@ const pause = 20 * time.Millisecond
 func (t *talker) run(ctx context.Context) {
 	defer close(t.done)
 	for ctx.Err() == nil {
-		w, err := dialWire(t.address, t.user)
+		w, err := t.dial(t.user)
 		if err == nil {
 			err = t.begin(ctx, w)
 		}
