@@ -171,4 +171,9 @@ func TestSignedTokens(t *testing.T) {
 		}
 	}
 	r.hasNoSecret(john, strings.Split(john, ".")[2])
+	for _, reason := range []string{"it is another user's", "no key fits its signature", "it has expired"} {
+		if !strings.Contains(r.process.output.String(), fmt.Sprintf("condition=not-authorized try=1 reason=%q", reason)) {
+			t.Errorf("the log does not say %q", reason)
+		}
+	}
 }

@@ -25,13 +25,13 @@ func (s *Server) oauthBearer(whose func(ctx context.Context, token string) (stri
 				user, lease, err := whose(ctx, token)
 				if errors.Is(err, ErrWrong) {
 					attemptOf(ctx).showedNothing() // the client learns it now
-					return bearerRefused()
+					return bearerRefused(reasonOf(err))
 				}
 				if err != nil {
 					return reply{}, err
 				}
 				if local, err := jid.Localpart(user); err != nil || local != user {
-					return bearerRefused()
+					return bearerRefused("it does not name a user")
 				}
 				user, err = s.identity(ctx, authzid, user)
 				return reply{user: user, lease: lease}, err
@@ -42,9 +42,9 @@ func (s *Server) oauthBearer(whose func(ctx context.Context, token string) (stri
 
 // bearerRefused is section 3.2.2: "the server sends an error result" in JSON, to which the client answers with a single
 // %x01, and "the server then fails" the exchange.
-func bearerRefused() (reply, error) {
+func bearerRefused(reason string) (reply, error) {
 	return reply{out: []byte(`{"status":"invalid_token"}`), next: func(context.Context, []byte) (reply, error) {
-		return reply{}, &Failure{Condition: NotAuthorized, Text: "the token is not valid here"}
+		return reply{}, &Failure{Condition: NotAuthorized, Text: "the token is not valid here", Reason: reason}
 	}}, nil
 }
 

@@ -17,11 +17,12 @@ const (
 	TemporaryAuthFailure = "temporary-auth-failure"
 )
 
-// A Failure is why somebody was not signed in. Condition and Text may be told to the client; Err is for the
+// A Failure is why somebody was not signed in. Condition and Text may be told to the client; Reason and Err are for the
 // log. None of them has a secret in it, nor anything that tells whether a user exists.
 type Failure struct {
 	Condition string // one of the constants
 	Text      string // English, for people; "" when the condition says it all
+	Reason    string // why what the client showed proves nothing; "" when the condition says all that there is
 	Err       error  // what went wrong on our side, with temporary-auth-failure
 }
 
@@ -43,6 +44,13 @@ func (f *Failure) Unwrap() error { return f.Err }
 // errNotAuthorized is the answer to a wrong password, to a user who does not exist, and to a name that no
 // user can have: they must look the same.
 var errNotAuthorized = &Failure{Condition: NotAuthorized, Text: "wrong username or password"}
+
+// notAuthorized is errNotAuthorized with what an ErrWrong says for the log.
+func notAuthorized(err error) *Failure {
+	f := *errNotAuthorized
+	f.Reason = reasonOf(err)
+	return &f
+}
 
 // malformed is the answer to a message against the mechanism's grammar.
 func malformed(text string) *Failure {

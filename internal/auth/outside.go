@@ -24,6 +24,21 @@ type Outside struct {
 // ErrWrong is what a method of Outside says of what does not prove anything.
 var ErrWrong = errors.New("auth: wrong password or token")
 
+// Wrong is ErrWrong with a reason, for the log alone. It has nothing in it of what was shown.
+func Wrong(reason string) error { return wrong(reason) }
+
+type wrong string
+
+func (w wrong) Error() string      { return ErrWrong.Error() + ": " + string(w) }
+func (wrong) Is(target error) bool { return target == ErrWrong }
+
+// reasonOf is the reason of an error made by Wrong, "" of others.
+func reasonOf(err error) string {
+	var w wrong
+	errors.As(err, &w)
+	return string(w)
+}
+
 func (o Outside) mechanisms(s *Server) ([]mechanism, error) {
 	if o.Check == nil {
 		return nil, errors.New("nobody to ask")
@@ -43,7 +58,7 @@ func (o Outside) mechanisms(s *Server) ([]mechanism, error) {
 		}
 		lease, err := o.Check(ctx, username, password)
 		if errors.Is(err, ErrWrong) {
-			err = errNotAuthorized
+			err = notAuthorized(err)
 		}
 		r := reply{user: username, lease: lease}
 		if o.Marks {

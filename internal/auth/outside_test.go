@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ func outside() Outside {
 				return nil, errors.New("the service is down")
 			case username == "john" && password == "pencil":
 				return nil, nil
+			case password == "late":
+				return nil, Wrong("it has expired")
 			}
 			return nil, ErrWrong
 		},
@@ -28,6 +31,8 @@ func outside() Outside {
 				return "john", &Lease{Until: until}, nil
 			case "down":
 				return "", nil, errors.New("the keys cannot be had")
+			case "late":
+				return "", nil, Wrong("it has expired")
 			}
 			return "", nil, ErrWrong
 		},
@@ -117,6 +122,28 @@ func TestOAuthBearer(t *testing.T) {
 	}
 	_, _, err = x.Next(t.Context(), []byte("\x01"))
 	wantFailure(t, err, NotAuthorized)
+}
+
+// Why a token is not believed is for the log; the client is answered as always.
+func TestReasonIsForTheLog(t *testing.T) {
+	s := newServer(t, outside())
+	try := func(mechanism, password, in string) (out string, _ *Failure) {
+		x, out, done, err := say(t, s, mechanism, secure, fmt.Sprintf(in, password))
+		if err == nil && !done {
+			_, _, err = x.Next(t.Context(), []byte("\x01"))
+		}
+		return out, wantFailure(t, err, NotAuthorized)
+	}
+	for mechanism, in := range map[string]string{"PLAIN": "\x00john\x00%s", "OAUTHBEARER": "n,,\x01auth=Bearer %s\x01\x01"} {
+		out, late := try(mechanism, "late", in)
+		usual, wrong := try(mechanism, "wrong", in)
+		if late.Reason != "it has expired" || wrong.Reason != "" {
+			t.Errorf("%s: the reasons are %q and %q", mechanism, late.Reason, wrong.Reason)
+		}
+		if out != usual || late.Text != wrong.Text {
+			t.Errorf("%s: the client gets %q %q, and usually %q %q", mechanism, out, late.Text, usual, wrong.Text)
+		}
+	}
 }
 
 // A token is longer than a password may be.

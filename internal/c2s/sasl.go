@@ -96,7 +96,11 @@ func (n *negotiation) failIn(space string, err error) error {
 	if f.Err != nil {
 		n.log().Error("nobody can sign in", "host", n.domain, "error", f.Err)
 	}
-	n.log().Info("sign-in refused", "host", n.domain, "condition", f.Condition, "try", n.tries)
+	about := []any{"host", n.domain, "condition", f.Condition, "try", n.tries}
+	if f.Reason != "" {
+		about = append(about, "reason", f.Reason)
+	}
+	n.log().Info("sign-in refused", about...)
 	el := xmlstream.New(space, "failure").Append(xmlstream.New(ns.SASL, f.Condition))
 	if f.Text != "" {
 		text := xmlstream.New(space, "text").AppendText(f.Text)

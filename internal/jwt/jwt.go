@@ -136,12 +136,12 @@ func public(all []jose.JSONWebKey) (keys []jose.JSONWebKey, err error) {
 	return keys, nil
 }
 
-// Verify finds out whose token it is. The error is auth.ErrWrong, wrapped with the reason, which has nothing of the token in it; or a
+// Verify finds out whose token it is. The error is an auth.ErrWrong with the reason, which has nothing of the token in it; or a
 // fault on our side.
 func (v *Verifier) Verify(ctx context.Context, token string) (username string, lease *auth.Lease, err error) {
 	t, err := josejwt.ParseSigned(token, v.algorithms)
 	if err != nil || len(t.Headers) != 1 {
-		return "", nil, wrong("it is no JWT with an algorithm that is allowed")
+		return "", nil, auth.Wrong("it is no JWT with an algorithm that is allowed")
 	}
 	keys := v.keys
 	if v.cfg.Remote != nil {
@@ -166,7 +166,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (username string, l
 		}
 	}
 	if !verified {
-		return "", nil, wrong("no key fits its signature")
+		return "", nil, auth.Wrong("no key fits its signature")
 	}
 	if err := v.judge(claims); err != nil {
 		return "", nil, err
@@ -183,7 +183,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (username string, l
 // judge checks what a token says of itself.
 func (v *Verifier) judge(claims josejwt.Claims) error {
 	if claims.Expiry == nil {
-		return wrong("it has no exp")
+		return auth.Wrong("it has no exp")
 	}
 	expected := josejwt.Expected{Issuer: v.cfg.Issuer, Time: time.Now()}
 	if v.cfg.Audience != "" {
@@ -191,15 +191,15 @@ func (v *Verifier) judge(claims josejwt.Claims) error {
 	}
 	switch err := claims.ValidateWithLeeway(expected, leeway); {
 	case errors.Is(err, josejwt.ErrExpired):
-		return wrong("it has expired")
+		return auth.Wrong("it has expired")
 	case errors.Is(err, josejwt.ErrNotValidYet), errors.Is(err, josejwt.ErrIssuedInTheFuture):
-		return wrong("it is not valid yet")
+		return auth.Wrong("it is not valid yet")
 	case errors.Is(err, josejwt.ErrInvalidIssuer):
-		return wrong("it has another iss")
+		return auth.Wrong("it has another iss")
 	case errors.Is(err, josejwt.ErrInvalidAudience):
-		return wrong("it has another aud")
+		return auth.Wrong("it has another aud")
 	case err != nil:
-		return wrong("it is not valid")
+		return auth.Wrong("it is not valid")
 	}
 	return nil
 }
@@ -208,20 +208,18 @@ func (v *Verifier) judge(claims josejwt.Claims) error {
 func (v *Verifier) user(claim any) (string, error) {
 	text, ok := claim.(string)
 	if !ok || text == "" {
-		return "", wrong("it does not name a user")
+		return "", auth.Wrong("it does not name a user")
 	}
 	if strings.Contains(text, "@") {
 		j, err := jid.Parse(text)
 		if err != nil || !j.IsBare() || j.Domain() != v.cfg.Host {
-			return "", wrong("it names no user of this host")
+			return "", auth.Wrong("it names no user of this host")
 		}
 		return j.Local(), nil
 	}
 	local, err := jid.Localpart(text)
 	if err != nil {
-		return "", wrong("it names no user of this host")
+		return "", auth.Wrong("it names no user of this host")
 	}
 	return local, nil
 }
-
-func wrong(reason string) error { return fmt.Errorf("%w: %s", auth.ErrWrong, reason) }

@@ -97,7 +97,7 @@ func (o outside) jwt(cfg *config.Config, i int) (auth.Method, error) {
 		Check: func(ctx context.Context, username, password string) (*auth.Lease, error) {
 			whose, lease, err := verifier.Verify(ctx, password)
 			if err == nil && whose != username {
-				err = auth.ErrWrong
+				err = auth.Wrong("it is another user's")
 			}
 			return lease, err
 		},
