@@ -156,7 +156,7 @@ func unknownRoster(err error) error {
 			Text: "the contact service is over capacity; your contacts will arrive when it answers"}
 	}
 	return &stanza.Error{Type: stanza.Wait, Condition: stanza.RemoteServerTimeout,
-		Text: "the contact service does not answer; your contacts will arrive when it does"}
+		Text: "the contact service has not given your contacts yet; they will arrive when it does"}
 }
 
 // setRoster refuses a client's change: the roster is the service's.
