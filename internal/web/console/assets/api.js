@@ -15,13 +15,17 @@ export class Refusal extends Error {
 
 export class Api {
   #token = sessionStorage.getItem(TOKEN) ?? '';
+  #asking = new AbortController(); // of all that is asked with this token
   #ahead = 0; // the server's clock minus ours, in milliseconds
 
   get token() {
     return this.#token;
   }
 
+  // With another token, or none, nobody waits any more for what was asked before: that ends with an AbortError.
   set token(value) {
+    this.#asking.abort();
+    this.#asking = new AbortController();
     this.#token = value;
     if (value) sessionStorage.setItem(TOKEN, value);
     else sessionStorage.removeItem(TOKEN);
@@ -37,7 +41,7 @@ export class Api {
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
     let response;
     try {
-      response = await fetch(new URL(path, root), { method, cache: 'no-store', credentials: 'same-origin', redirect: 'error', ...options, headers });
+      response = await fetch(new URL(path, root), { method, cache: 'no-store', credentials: 'same-origin', redirect: 'error', signal: this.#asking.signal, ...options, headers });
     } catch (error) {
       if (error.name === 'AbortError') throw error;
       throw new Refusal(0, 'The server does not answer.');

@@ -45,6 +45,7 @@ async function begin() {
   try {
     status = await api.status();
   } catch (error) {
+    if (error.name === 'AbortError') return;
     if (error.status === 401 || error.status === 403) {
       const why = api.token || error.status === 403 ? error.message : '';
       api.token = '';
@@ -229,6 +230,7 @@ async function endSession(jid) {
     await api.endSession(jid);
     announce(`${jid} is signed out.`);
   } catch (error) {
+    if (error.name === 'AbortError') return;
     feed.add({ kind: 'operator', state: 'failed', at: api.now(), what: `end ${jid}`, result: 'failed', more: error.message });
     failed(error);
   }

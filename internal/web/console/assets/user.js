@@ -33,6 +33,7 @@ export class User {
 
   clear() {
     this.#jid = '';
+    this.#wanted++;
     this.#field.value = '';
     this.#say('');
   }
