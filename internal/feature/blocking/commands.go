@@ -114,8 +114,11 @@ func (b *Blocking) change(ctx context.Context, iq *host.IQ, edit func(*blocklist
 	}
 	defer release()
 	old := a.current.Load()
-	if old == nil {
-		if old, err = b.refresh(ctx, a); err != nil {
+	if old == nil || b.lists.doubts(a) { // a write that failed may have been done after all
+		if old, err = b.refresh(ctx, a); err == nil && b.lists.doubts(a) { // it could not be read
+			err = errUnknown
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -176,6 +176,14 @@ func (ls *lists) doubt(a *account) {
 	}
 }
 
+// doubts tells whether an account's list may be another in the store.
+func (ls *lists) doubts(a *account) bool {
+	ls.mu.RLock()
+	defer ls.mu.RUnlock()
+	_, unsure := ls.unsure[a]
+	return unsure
+}
+
 // doubted gives those whose list is to be read again.
 func (ls *lists) doubted() []*account {
 	ls.mu.RLock()
