@@ -136,6 +136,32 @@ func TestBrokenConnection(t *testing.T) {
 	})
 }
 
+// An answer that is still being written to a connection of which the client has heard no more does not keep back those that come
+// after the client has asked for it again.
+func TestAnswersBehindALostOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c := s.bind("x", "")
+		lost := s.dial()
+		defer lost.Close()
+		body := c.body(c.rid, "", "")
+		if _, err := fmt.Fprintf(lost, "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.say("x", "1")
+		synctest.Wait() // it is being written
+		began := time.Now()
+		c.expect(c.startRID(c.rid, "", ""), holding(message("1")))
+		c.rid++
+		for _, id := range []string{"2", "3"} {
+			c.expect(c.start("", message(id)), holding(echo(id, "x")))
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the answers came after %v", took)
+		}
+	})
+}
+
 // A request that does not come whole is no request.
 func TestBrokenUpload(t *testing.T) {
 	t.Parallel()

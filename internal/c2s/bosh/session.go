@@ -261,6 +261,9 @@ func (s *session) repeat(t *turn) {
 				return
 			}
 			s.patience = s.inactivity
+			// Who asks again has lost that answer, which may still be being written to a connection that nobody reads: what
+			// comes next goes behind this one instead.
+			s.written = t.waiter.written
 			t.send(reply{body: old.answer})
 			return
 		}
