@@ -162,12 +162,15 @@ func (c *conn) take(s Session, ev *Event) (done bool, err error) {
 		return false, &stanza.StreamError{Condition: stanza.BadFormat, Text: "the stream is open already"}
 	case ev.Element.Space == ns.SM:
 		return false, c.manage(s, ev.Element)
-	case c.negotiated(s, ev.Element):
-		if s.Begin(c) { // it counts as handled
-			s.End()
-		}
 	case ev.Element.Space != ns.Client && s.Nonza(ev.Element):
 	default:
+		if answer := negotiated(s, ev.Element); answer != nil {
+			if s.Begin(c) { // it counts as handled, and is answered only then: otherwise it comes again by another connection
+				s.Send(stanza.NewWire(answer))
+				s.End()
+			}
+			return false, nil
+		}
 		c.setLang(ev.Element)
 		all := toEverybody(ev.Element)
 		s.Receive(ev.Element)
@@ -180,26 +183,23 @@ func (c *conn) take(s Session, ev *Event) (done bool, err error) {
 func toEverybody(el *xmlstream.Element) bool { return el.Local == "presence" && el.Attr("to") == "" }
 
 // negotiated answers what old clients still ask once they are bound: for a session, as RFC 3921 had it, which is a
-// formality since RFC 6121; and, against RFC 6120 section 7.1, for one more resource.
-func (c *conn) negotiated(s Session, el *xmlstream.Element) bool {
+// formality since RFC 6121; and, against RFC 6120 section 7.1, for one more resource. It gives nil for everything else.
+func negotiated(s Session, el *xmlstream.Element) *xmlstream.Element {
 	if el.Local != "iq" || el.Space != ns.Client || el.Attr("type") != stanza.TypeSet {
-		return false
+		return nil
 	}
 	payload := el.First()
 	if payload == nil || payload.Space != ns.Session && payload.Space != ns.Bind {
-		return false
+		return nil
 	}
 	st, err := stanza.Parse(el)
 	if err != nil || !st.To.IsZero() && st.To != s.JID().Host() && st.To != s.JID().Bare() {
-		return false
+		return nil
 	}
 	if payload.Is(ns.Session, "session") {
-		s.Send(stanza.NewWire(st.Result(nil)))
-	} else {
-		s.Send(stanza.NewWire(st.ErrorReply(stanza.NewError(stanza.NotAllowed,
-			"this stream has its resource; another one needs another connection"))))
+		return st.Result(nil)
 	}
-	return true
+	return st.ErrorReply(stanza.NewError(stanza.NotAllowed, "this stream has its resource; another one needs another connection"))
 }
 
 // setLang gives what people read the language of the client's stream, as RFC 6120 section 8.1.5 asks of a server.
