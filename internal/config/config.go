@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -286,6 +287,15 @@ func DefaultHost(name, rosterURL string) Host {
 	applyDefaults(target{host: &h}, hostKeys())
 	h.Name, h.Roster.URL = name, rosterURL
 	return h
+}
+
+// Host gives the host of a name, in canonical form; nil when there is none.
+func (c *Config) Host(name string) *Host {
+	i := slices.IndexFunc(c.Hosts, func(h Host) bool { return h.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.Hosts[i]
 }
 
 // SignInNeedsTLS says whether clients of a listener that speaks no TLS by itself, "c2s" or "http", must have TLS

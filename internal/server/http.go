@@ -156,8 +156,8 @@ func (s *Server) callers(c *config.Config) admin.Options {
 	o := admin.Options{Tokens: c.Admin.Tokens, WebhookSecrets: c.Admin.WebhookSecrets, ClientNames: c.Admin.ClientNames, Rate: c.Admin.Rate}
 	for _, h := range s.hosts {
 		of := admin.Host{Name: h.cfg.Name, Tokens: h.cfg.AdminTokens, WebhookSecrets: h.cfg.AdminWebhookSecrets}
-		if i := slices.IndexFunc(c.Hosts, func(other config.Host) bool { return other.Name == of.Name }); i >= 0 {
-			of.Tokens, of.WebhookSecrets = c.Hosts[i].AdminTokens, c.Hosts[i].AdminWebhookSecrets
+		if now := c.Host(of.Name); now != nil {
+			of.Tokens, of.WebhookSecrets = now.AdminTokens, now.AdminWebhookSecrets
 		}
 		o.Hosts = append(o.Hosts, of)
 	}

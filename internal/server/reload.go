@@ -56,8 +56,8 @@ func (s *Server) adjust(next *config.Config) {
 	s.registrations.Adjust(l.RegistrationsPerAddress, l.Registrations)
 	for _, h := range s.hosts {
 		h.host.SetLimits(l.SessionsPerUser, l.DetachedPerUser)
-		if i := slices.IndexFunc(next.Hosts, func(other config.Host) bool { return other.Name == h.cfg.Name }); i >= 0 {
-			h.roles.names.Store(&next.Hosts[i].Admins)
+		if of := next.Host(h.cfg.Name); of != nil {
+			h.roles.names.Store(&of.Admins)
 		}
 	}
 }
@@ -204,11 +204,10 @@ func (s *Server) takes(c config.Change, next *config.Config) bool {
 	if !c.Live || c.Host == "" {
 		return c.Live
 	}
-	h := s.hostNamed(c.Host)
-	i := slices.IndexFunc(next.Hosts, func(other config.Host) bool { return other.Name == c.Host })
-	if h == nil || i < 0 {
+	h, of := s.hostNamed(c.Host), next.Host(c.Host)
+	if h == nil || of == nil {
 		return false
 	}
 	p := partOf(c.Key)
-	return p == nil || p.can(h, next.Hosts[i])
+	return p == nil || p.can(h, *of)
 }

@@ -87,7 +87,10 @@ func framed(xml string) string {
 }
 
 // webSocketStream is a stream as RFC 7395 has it.
-type webSocketStream struct{ ws *websocket.Conn }
+type webSocketStream struct {
+	ctx context.Context // of the connection
+	ws  *websocket.Conn
+}
 
 func openWebSocket(l Dialer) opener {
 	return func(ctx context.Context) (stream, error) {
@@ -99,7 +102,7 @@ func openWebSocket(l Dialer) opener {
 			return nil, err
 		}
 		ws.SetReadLimit(-1)
-		return webSocketStream{ws}, nil
+		return webSocketStream{ctx, ws}, nil
 	}
 }
 
@@ -114,13 +117,13 @@ func (s webSocketStream) open(host string) (*xmlstream.Element, error) {
 }
 
 func (s webSocketStream) send(xml string) error {
-	return s.ws.Write(context.Background(), websocket.MessageText, []byte(framed(xml)))
+	return s.ws.Write(s.ctx, websocket.MessageText, []byte(framed(xml)))
 }
 
 func (s webSocketStream) end() error { return s.send("<close xmlns='" + ns.Framing + "'/>") }
 
 func (s webSocketStream) next() (*xmlstream.Element, error) {
-	_, text, err := s.ws.Read(context.Background())
+	_, text, err := s.ws.Read(s.ctx)
 	if err != nil {
 		return nil, err
 	}
