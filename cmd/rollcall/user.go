@@ -60,20 +60,13 @@ type userRemoveCmd struct {
 }
 
 func (c *userRemoveCmd) Run(env *environment) error {
-	s, err := openAccounts(env, c.configFlag)
-	if err != nil {
-		return err
-	}
-	defer s.close(env)
-	user, err := s.address(env, c.Address)
-	if err != nil {
-		return err
-	}
-	if err := s.RemoveAccount(env.ctx, user.Domain(), user.Local()); err != nil {
-		return accountError(user, err)
-	}
-	fmt.Fprintf(env.stdout, "%s removed; clients that are signed in stay so until they disconnect\n", user)
-	return nil
+	return c.with(env, c.configFlag, func(s *accountStore, user jid.JID) error {
+		if err := s.RemoveAccount(env.ctx, user.Domain(), user.Local()); err != nil {
+			return accountError(user, err)
+		}
+		fmt.Fprintf(env.stdout, "%s removed; clients that are signed in stay so until they disconnect\n", user)
+		return nil
+	})
 }
 
 type userDisableCmd struct {
@@ -95,20 +88,13 @@ func (c *userEnableCmd) Run(env *environment) error {
 }
 
 func (c addressArg) setDisabled(env *environment, f configFlag, disabled bool, done string) error {
-	s, err := openAccounts(env, f)
-	if err != nil {
-		return err
-	}
-	defer s.close(env)
-	user, err := s.address(env, c.Address)
-	if err != nil {
-		return err
-	}
-	if err := s.SetDisabled(env.ctx, user.Domain(), user.Local(), disabled); err != nil {
-		return accountError(user, err)
-	}
-	fmt.Fprintf(env.stdout, "%s %s\n", user, done)
-	return nil
+	return c.with(env, f, func(s *accountStore, user jid.JID) error {
+		if err := s.SetDisabled(env.ctx, user.Domain(), user.Local(), disabled); err != nil {
+			return accountError(user, err)
+		}
+		fmt.Fprintf(env.stdout, "%s %s\n", user, done)
+		return nil
+	})
 }
 
 type userRoleCmd struct {
@@ -118,18 +104,13 @@ type userRoleCmd struct {
 }
 
 func (c *userRoleCmd) Run(env *environment) error {
-	if r := store.Role(c.Role); c.Role != "" && r != store.RoleUser && r != store.RoleAdmin {
+	if c.Role != "" && !store.Role(c.Role).Known() {
 		return usage("%q is no role; it is %s or %s", c.Role, store.RoleAdmin, store.RoleUser)
 	}
-	s, err := openAccounts(env, c.configFlag)
-	if err != nil {
-		return err
-	}
-	defer s.close(env)
-	user, err := s.address(env, c.Address)
-	if err != nil {
-		return err
-	}
+	return c.with(env, c.configFlag, func(s *accountStore, user jid.JID) error { return c.of(env, s, user) })
+}
+
+func (c *userRoleCmd) of(env *environment, s *accountStore, user jid.JID) error {
 	h, err := s.host(user.Domain())
 	if err != nil {
 		return err
@@ -198,15 +179,13 @@ func (c *userListCmd) Run(env *environment) error {
 // setPassword is what add and passwd have in common.
 func (c addressArg) setPassword(env *environment, f configFlag, p passwordFlag, done string,
 	write func(*accountStore, *environment, jid.JID, store.Credentials) error) error {
-	s, err := openAccounts(env, f)
-	if err != nil {
-		return err
-	}
-	defer s.close(env)
-	user, err := s.address(env, c.Address)
-	if err != nil {
-		return err
-	}
+	return c.with(env, f, func(s *accountStore, user jid.JID) error {
+		return writePassword(env, s, user, p, done, write)
+	})
+}
+
+func writePassword(env *environment, s *accountStore, user jid.JID, p passwordFlag, done string,
+	write func(*accountStore, *environment, jid.JID, store.Credentials) error) error {
 	password, err := readPassword(env, p.PasswordStdin)
 	if err != nil {
 		return err
@@ -251,6 +230,20 @@ func openAccounts(env *environment, f configFlag) (*accountStore, error) {
 	return &accountStore{s, cfg, f.Config}, nil
 }
 
+// with does something about the account of an address, which may not exist.
+func (c addressArg) with(env *environment, f configFlag, work func(s *accountStore, user jid.JID) error) error {
+	s, err := openAccounts(env, f)
+	if err != nil {
+		return err
+	}
+	defer s.close(env)
+	user, err := s.address(env, c.Address)
+	if err != nil {
+		return err
+	}
+	return work(s, user)
+}
+
 func (s *accountStore) close(env *environment) {
 	if err := s.Close(); err != nil {
 		report(env.stderr, err)
@@ -292,12 +285,12 @@ func (s *accountStore) host(name string) (*config.Host, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
+	if h := s.cfg.Host(canonical); h != nil {
+		return h, nil
+	}
 	var names []string
-	for i := range s.cfg.Hosts {
-		if s.cfg.Hosts[i].Name == canonical {
-			return &s.cfg.Hosts[i], nil
-		}
-		names = append(names, s.cfg.Hosts[i].Name)
+	for _, h := range s.cfg.Hosts {
+		names = append(names, h.Name)
 	}
 	return nil, usage("%s has no host %q, only %s", s.file, canonical, strings.Join(names, ", "))
 }

@@ -193,20 +193,25 @@ func (a *API) createUser(c *call) (*reply, error) {
 func (a *API) patchUser(c *call) (*reply, error) {
 	return a.withUser(c, `; send an object such as {"disabled": true}, {"role": "admin"} or {"password": "…"}`,
 		func(ctx context.Context, users Users, local string, b userBody) error {
-			one := b.User == ""
-			switch {
-			case one && b.Password != nil && b.Disabled == nil && b.Role == nil:
-				return users.Password(ctx, local, *b.Password)
-			case one && b.Password == nil && b.Disabled != nil && b.Role == nil:
-				return users.Disable(ctx, local, *b.Disabled)
-			case one && b.Password == nil && b.Disabled == nil && b.Role != nil:
-				r, err := b.role()
-				if err != nil {
-					return err
+			changes := 0
+			for _, given := range []bool{b.Password != nil, b.Disabled != nil, b.Role != nil} {
+				if given {
+					changes++
 				}
-				return users.Role(ctx, local, r)
 			}
-			return refuse(http.StatusBadRequest, `send either "password", "disabled" or "role"`)
+			switch {
+			case b.User != "" || changes != 1:
+				return refuse(http.StatusBadRequest, `send either "password", "disabled" or "role"`)
+			case b.Password != nil:
+				return users.Password(ctx, local, *b.Password)
+			case b.Disabled != nil:
+				return users.Disable(ctx, local, *b.Disabled)
+			}
+			r, err := b.role()
+			if err != nil {
+				return err
+			}
+			return users.Role(ctx, local, r)
 		})
 }
 

@@ -59,9 +59,12 @@ const (
 	RoleAdmin Role = "admin" // administers the host of the account
 )
 
-// known refuses what is no role.
-func (r Role) known() error {
-	if r != RoleUser && r != RoleAdmin {
+// Known tells whether there is such a role.
+func (r Role) Known() bool { return r == RoleUser || r == RoleAdmin }
+
+// check refuses what is no role.
+func (r Role) check() error {
+	if !r.Known() {
 		return fmt.Errorf("there is no role %.40q, only %q and %q", string(r), RoleUser, RoleAdmin)
 	}
 	return nil
@@ -87,7 +90,7 @@ func (s *Store) AddAccount(ctx context.Context, host, username string, c Credent
 
 // AddAccountAs is AddAccount for a user with a role.
 func (s *Store) AddAccountAs(ctx context.Context, host, username string, r Role, c Credentials) error {
-	if err := errors.Join(checkAccount(host, username, c), r.known()); err != nil {
+	if err := errors.Join(checkAccount(host, username, c), r.check()); err != nil {
 		return accountError(host, username, "cannot be added", err)
 	}
 	now := s.now().UnixMicro()
@@ -113,7 +116,7 @@ func (a *ImportedAccount) Check() error {
 		err = errors.Join(err, two.checkWith("SHA-256", 32, MinImportedSalt, MinImportedIterations))
 	}
 	if a.Role != "" {
-		err = errors.Join(err, a.Role.known())
+		err = errors.Join(err, a.Role.check())
 	}
 	return err
 }
@@ -182,7 +185,7 @@ func (s *Store) SetDisabled(ctx context.Context, host, username string, disabled
 
 // SetRole gives a user a role; ErrNotFound when there is no such account. What signs the user in stays.
 func (s *Store) SetRole(ctx context.Context, host, username string, r Role) error {
-	if err := r.known(); err != nil {
+	if err := r.check(); err != nil {
 		return accountError(host, username, "cannot be changed", err)
 	}
 	return s.changeAccount(ctx, host, username, `UPDATE accounts SET role = $3 WHERE host = $1 AND username = $2`,

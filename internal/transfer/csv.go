@@ -129,7 +129,7 @@ func (im *Importer) row(columns, fields []string) (*record, error) {
 				}
 			}
 		case columnRole:
-			if r.account.Role = store.Role(field); field != "" && r.account.Role != store.RoleUser && r.account.Role != store.RoleAdmin {
+			if r.account.Role = store.Role(field); field != "" && !r.account.Role.Known() {
 				err = errors.New("role is user or admin")
 			}
 		default:
