@@ -215,11 +215,7 @@ func (a *absence) floods(c *conversation) (begin func()) {
 // comes waits until a number of the server's is not 0 any more.
 func (a *absence) comes(what, metric string) {
 	a.t.Helper()
-	for deadline := time.Now().Add(patience); a.metric(metric) == 0; time.Sleep(pause) {
-		if time.Now().After(deadline) {
-			a.t.Fatalf("it does not come to this: %s; %v bytes wait", what, a.metric("rollcall_store_queue_bytes"))
-		}
-	}
+	until(a.t, what, func() bool { return a.metric(metric) != 0 })
 }
 
 // metric is a number from /metrics, by its name with labels.

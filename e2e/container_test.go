@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,7 +68,7 @@ func startContainer(t *testing.T, program, unit string) *container {
 		missing(t, "what a container is made of (namespaces, mounts, control groups)")
 	}
 	c.pid = strings.TrimPrefix(said, "pid ")
-	c.until("systemd has started", func() bool {
+	until(t, "systemd has started", func() bool {
 		out, _ := c.command("systemctl", "is-system-running").Output() // the exit status says whether all is well, too
 		return slices.Contains([]string{"running\n", "degraded\n"}, string(out))
 	})
@@ -122,25 +121,10 @@ func (c *container) listen() net.Listener {
 	return o.Listener
 }
 
-// until asks again and again: systemd tells nobody here.
-func (c *container) until(what string, is func() bool) {
-	c.t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			c.t.Fatalf("it never is so that %s", what)
-		}
-	}
-}
-
 // journal waits until the unit has said something so many times.
 func (c *container) journal(what string, times int) {
 	c.t.Helper()
-	c.until(fmt.Sprintf("the journal has %q %d times", what, times), func() bool {
+	until(c.t, fmt.Sprintf("the journal has %q %d times", what, times), func() bool {
 		return strings.Count(c.run("journalctl", "--no-pager", "-o", "cat", "-u", "rollcall"), what) >= times
 	})
 }

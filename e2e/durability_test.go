@@ -345,11 +345,7 @@ func TestDiskFull(t *testing.T) {
 		}
 		return n
 	}
-	for deadline := time.Now().Add(patience); full() < 50; time.Sleep(pause) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody was told that the disk is full")
-		}
-	}
+	until(t, "senders are told that the disk is full", func() bool { return full() >= 50 })
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}

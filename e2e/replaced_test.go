@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What the log says of a certificate that cannot be used, and of one that can.
@@ -76,11 +75,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 // at when somebody connects.
 func (r *rollcall) handshakes(what string, so func(got *x509.Certificate) bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(patience); !so(r.handshake(r.c2sTLS)); time.Sleep(pause) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("it does not come to this: %s", what)
-		}
-	}
+	until(r.t, what, func() bool { return so(r.handshake(r.c2sTLS)) })
 }
 
 // handshake connects to a port, and gives the certificate that is there.

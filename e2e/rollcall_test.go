@@ -245,6 +245,21 @@ func (p *process) stop(t *testing.T) {
 	})
 }
 
+// until asks again and again whether something is so, where nobody tells.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it never is so that %s", what)
+		}
+	}
+}
+
 // waitHealthy asks until the server says that it is ready: it has no other way to tell a test.
 func (p *process) waitHealthy(t *testing.T, url string) {
 	t.Helper()

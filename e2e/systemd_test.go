@@ -107,7 +107,7 @@ func TestSystemdService(t *testing.T) {
 
 	c.run("systemctl", "kill", "--signal=STOP", "rollcall")
 	c.journal("Watchdog timeout", 1)
-	c.until("a server that was stuck is started again", func() bool {
+	until(t, "a server that was stuck is started again", func() bool {
 		return c.property("NRestarts") == "1" && c.property("ActiveState") == "active"
 	})
 	john.closed()
